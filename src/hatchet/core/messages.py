@@ -1,0 +1,154 @@
+"""Data that crosses the border between a front door and the engine: a request in, a response out.
+
+Front doors translate their wire format to these and back; the engine never sees a transport.
+Ids are lower-case UUID texts, times are seconds since 1970, payloads are JSON texts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from enum import Enum
+
+from hatchet.core.statuses import RunStatus
+
+
+@dataclass(slots=True, frozen=True)
+class Caller:
+    """Who sends a request: resolved from the API token, the border of everything it may see (C-1.12)."""
+
+    tenant_id: str
+    token_id: str
+
+
+@dataclass(slots=True, frozen=True, kw_only=True)
+class TriggerItem:
+    """One run to create (C-4.1)."""
+
+    workflow_name: str
+    input: str = ""
+    additional_metadata: str = ""
+    priority: int | None = None
+    parent_run_id: str | None = None
+    parent_task_id: str | None = None
+    child_index: int | None = None
+    child_key: str | None = None
+
+
+@dataclass(slots=True, frozen=True, kw_only=True)
+class WorkerRegistration:
+    """What a worker tells about itself (C-2.4 to C-2.10)."""
+
+    name: str
+    actions: tuple[str, ...]
+    slots: dict[str, int]
+    labels: dict[str, str | int] = field(default_factory=dict)
+    sdk_version: str | None = None
+    language: str | None = None
+    language_version: str | None = None
+    os: str | None = None
+    runtime_extra: str | None = None
+
+
+class ActionKind(Enum):
+    """What a worker is told to do."""
+
+    START = "START"
+    CANCEL = "CANCEL"
+
+
+@dataclass(slots=True, kw_only=True)
+class Action:
+    """One message on a worker's stream (C-5.1)."""
+
+    kind: ActionKind
+    tenant_id: str
+    run_id: str
+    task_id: str
+    step_id: str
+    readable_id: str
+    action: str
+    workflow_id: str
+    version_id: str
+    retry_count: int
+    priority: int
+    payload: str
+    """JSON text of C-5.5 for START, empty for CANCEL (C-5.18)."""
+    additional_metadata: str
+    inserted_at: float
+    parent_run_id: str | None = None
+    parent_task_id: str | None = None
+    child_index: int | None = None
+    child_key: str | None = None
+
+
+Send = Callable[[Action], Awaitable[None]]
+"""Hands one action to a worker's transport; raises when the stream is gone."""
+
+
+class ReportKind(Enum):
+    """What a worker says about an attempt (C-5.23)."""
+
+    STARTED = "STARTED"
+    ACKNOWLEDGED = "ACKNOWLEDGED"
+    COMPLETED = "COMPLETED"
+    FAILED = "FAILED"
+    CANCELLED = "CANCELLED"
+
+
+@dataclass(slots=True, kw_only=True)
+class TaskReport:
+    """One StepActionEvent. ``retry_count`` None means the task's current attempt (C-5.25)."""
+
+    task_id: str
+    kind: ReportKind
+    payload: str
+    retry_count: int | None
+    at: float
+    should_not_retry: bool = False
+    retry_after_ms: int | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class TaskResult:
+    """The end of one task, as a subscriber sees it (C-7.9)."""
+
+    task_id: str
+    readable_id: str
+    status: RunStatus
+    output: str | None
+    """JSON text; None when there was none or the task did not complete."""
+    error: str | None
+    """Error text of a FAILED task; None otherwise (the front door sends the empty text for CANCELLED)."""
+
+
+@dataclass(slots=True, kw_only=True)
+class RunFinished:
+    """Sent once per subscription and requested id (C-7.2)."""
+
+    run_id: str
+    at: float
+    results: list[TaskResult]
+
+
+@dataclass(slots=True, kw_only=True)
+class TaskDetail:
+    """One task of a run (C-7.24)."""
+
+    task_id: str
+    readable_id: str
+    status: RunStatus
+    output: str | None
+    error: str | None
+
+
+@dataclass(slots=True, kw_only=True)
+class RunDetails:
+    """Everything GetRunDetails tells (C-7.23)."""
+
+    run_id: str
+    input: str
+    additional_metadata: str
+    status: RunStatus
+    done: bool
+    tasks: list[TaskDetail]
