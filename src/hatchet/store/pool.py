@@ -1,6 +1,7 @@
 """Connections to PostgreSQL, and the errors of a database that is away.
 
-Connections plan each statement anew (custom plans): a generic plan made on an empty table halved the throughput (design section 6).
+Connections plan each statement anew (custom plans): a generic plan made on an empty table halved the throughput
+(design section 6).
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ _AWAY: tuple[type[BaseException], ...] = (
     asyncpg.TooManyConnectionsError,
     asyncpg.DiskFullError,
 )
+_AWAY_AT_CONNECT: tuple[type[BaseException], ...] = (*_AWAY, asyncpg.PostgresError)
 
 
 class Queries(Protocol):
@@ -64,18 +66,28 @@ class Database:
         """Connection text for the few users that need a connection of their own (the bus)."""
 
     @classmethod
-    async def open(cls, dsn: str, *, min_connections: int = 1, max_connections: int = 10) -> Database:
-        """Connect. Raises :class:`Unavailable` with a text that says what to do when nobody answers at ``dsn``."""
+    async def open(
+        cls, dsn: str, *, min_connections: int = 1, max_connections: int = 10, relaxed: bool = False
+    ) -> Database:
+        """Connect. Raises :class:`Unavailable` with a text that says what to do when nobody answers at ``dsn``.
+
+        ``relaxed`` connections do not wait for the disk: only for writes whose loss at-least-once repeats.
+        """
         try:
             pool = await asyncpg.create_pool(
                 dsn,
                 min_size=min_connections,
                 max_size=max_connections,
-                max_inactive_connection_lifetime=60,
+                max_inactive_connection_lifetime=300,
                 command_timeout=60,
-                server_settings={"application_name": "hatchet", "plan_cache_mode": "force_custom_plan", "jit": "off"},
+                server_settings={
+                    "application_name": "hatchet",
+                    "plan_cache_mode": "force_custom_plan",
+                    "jit": "off",
+                    "synchronous_commit": "off" if relaxed else "on",
+                },
             )
-        except (*_AWAY, asyncpg.PostgresError) as error:
+        except _AWAY_AT_CONNECT as error:
             raise Unavailable(f"cannot reach the database: {_described(error)}") from error
         return cls(pool, dsn)
 

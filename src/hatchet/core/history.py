@@ -1,0 +1,89 @@
+"""The events of a task, derived from its facts (behaviour-core C-5.47, C-17.45 to C-17.48)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from hatchet.core.statuses import Outcome, TaskEventType
+
+
+@dataclass(slots=True, frozen=True)
+class TaskEvent:
+    """One line of a task's history."""
+
+    type: TaskEventType
+    at: float
+    retry_count: int
+    message: str
+    worker_id: str | None = None
+
+
+@dataclass(slots=True, frozen=True)
+class AttemptFacts:
+    """What the rows tell about one attempt; times are seconds since 1970."""
+
+    attempt: int
+    ready_at: float
+    assigned_at: float | None = None
+    worker_id: str | None = None
+    started_at: float | None = None
+    outcome: Outcome | None = None
+    finished_at: float | None = None
+    retry_at: float | None = None
+    error: str | None = None
+    notes: tuple[tuple[str, float], ...] = ()
+    """(kind, time) of TIMEOUT_REFRESHED, SLOT_RELEASED, REQUEUED_NO_WORKER."""
+
+
+_ENDINGS = {
+    Outcome.COMPLETED: (TaskEventType.FINISHED, "Task completed"),
+    Outcome.FAILED: (TaskEventType.FAILED, "Task failed"),
+    Outcome.TIMED_OUT: (TaskEventType.TIMED_OUT, "Task exceeded its execution timeout"),
+    Outcome.CANCELLED: (TaskEventType.CANCELLED, "Task was cancelled"),
+    Outcome.SCHEDULING_TIMED_OUT: (TaskEventType.SCHEDULING_TIMED_OUT, "No worker took the task in time"),
+    Outcome.REASSIGNED: (TaskEventType.REASSIGNED, "The worker was lost"),
+    Outcome.COULD_NOT_SEND: (TaskEventType.COULD_NOT_SEND_TO_WORKER, "The task did not reach its worker"),
+}
+
+
+def history(created_at: float, attempts: Sequence[AttemptFacts]) -> list[TaskEvent]:
+    """Events in the order in which they happened, each with its attempt's retry count."""
+    events = [TaskEvent(TaskEventType.CREATED, created_at, 0, "Task was created")]
+    for facts in attempts:
+        events.extend(_attempt_events(facts))
+    return events
+
+
+def _attempt_events(facts: AttemptFacts) -> list[TaskEvent]:
+    number, worker = facts.attempt, facts.worker_id
+    events = [TaskEvent(TaskEventType.QUEUED, facts.ready_at, number, "Task was queued")]
+    if facts.assigned_at is not None:
+        events.append(TaskEvent(TaskEventType.ASSIGNED, facts.assigned_at, number, "Task was assigned", worker))
+        events.append(
+            TaskEvent(TaskEventType.SENT_TO_WORKER, facts.assigned_at, number, "Task was sent to its worker", worker)
+        )
+        started = _started_at(facts)
+        if started is not None:
+            events.append(TaskEvent(TaskEventType.STARTED, started, number, "Task started", worker))
+    events.extend(TaskEvent(TaskEventType(kind), at, number, "", worker) for kind, at in facts.notes)
+    events.sort(key=lambda event: event.at)
+    if facts.outcome is not None and facts.finished_at is not None:
+        kind, message = _ENDINGS[facts.outcome]
+        events.append(TaskEvent(kind, facts.finished_at, number, facts.error or message, worker))
+        if facts.retry_at is not None and kind in (TaskEventType.FAILED, TaskEventType.TIMED_OUT):
+            events.append(TaskEvent(TaskEventType.RETRYING, facts.finished_at, number, "Task will be retried", worker))
+    return events
+
+
+def _started_at(facts: AttemptFacts) -> float | None:
+    """The worker's own start, else the hand-over of an attempt that ended on its worker; in order (C-17.47)."""
+    if facts.assigned_at is None:
+        return None
+    started = facts.started_at
+    if started is None and facts.outcome in (Outcome.COMPLETED, Outcome.FAILED, Outcome.TIMED_OUT):
+        started = facts.assigned_at
+    if started is None:
+        return None
+    latest = facts.finished_at if facts.finished_at is not None else started
+    return min(max(started, facts.assigned_at), max(latest, facts.assigned_at))

@@ -1,0 +1,182 @@
+"""The total transition table of one attempt, as pure functions (behaviour-core C-6.5, C-6.20 to C-6.33, C-2.28).
+
+A task is a chain of attempts. Each attempt is waiting or running until exactly one event ends it; an ending either ends
+the task or opens the next attempt. Every (state, event) pair has an answer: a :class:`Decision` that ends the attempt,
+or ``None`` when the event changes nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from hatchet.core.statuses import Outcome, RunStatus
+
+DEFAULT_BACKOFF_CAP_SECONDS = 86_400
+"""C-3.13: the cap when a factor is set without one."""
+
+HAND_OVER_DELAYS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
+"""Seconds before the next hand-over after one failed (C-2.35)."""
+
+
+class State(Enum):
+    """Where the current attempt of a task stands."""
+
+    BACKOFF = "BACKOFF"
+    """Waiting for its retry delay; shown as QUEUED (C-6.23)."""
+    QUEUED = "QUEUED"
+    RUNNING = "RUNNING"
+    """Given to a worker (C-5.27)."""
+    COMPLETED = "COMPLETED"
+    FAILED = "FAILED"
+    CANCELLED = "CANCELLED"
+
+
+class EventKind(Enum):
+    """What can happen to an attempt."""
+
+    COMPLETED = "COMPLETED"
+    FAILED = "FAILED"
+    CANCELLED = "CANCELLED"
+    EXECUTION_TIMED_OUT = "EXECUTION_TIMED_OUT"
+    SCHEDULE_TIMED_OUT = "SCHEDULE_TIMED_OUT"
+    WORKER_LOST = "WORKER_LOST"
+    HAND_OVER_FAILED = "HAND_OVER_FAILED"
+
+
+@dataclass(slots=True, frozen=True)
+class Policy:
+    """The part of a definition that decides about retries."""
+
+    retries: int
+    backoff_factor: float | None
+    backoff_max_seconds: int | None
+    execution_timeout: str
+    max_internal_retries: int = 10
+
+
+@dataclass(slots=True, frozen=True)
+class Counters:
+    """How often the task was queued again, by whom (C-6.21)."""
+
+    attempt: int
+    """0 for the first attempt: the wire's retry_count."""
+    app_retries: int
+    internal_retries: int
+
+
+@dataclass(slots=True, frozen=True)
+class Event:
+    """One thing that happened, at ``at`` seconds since 1970."""
+
+    kind: EventKind
+    at: float
+    payload: str = ""
+    """Output of a COMPLETED, error text of a FAILED event."""
+    should_not_retry: bool = False
+    retry_after_ms: int | None = None
+
+
+@dataclass(slots=True, frozen=True)
+class Decision:
+    """How the attempt ends. ``retry_at`` set: the next attempt is ready from then on with these counters."""
+
+    outcome: Outcome
+    retry_at: float | None
+    app_retries: int
+    internal_retries: int
+    output: str | None = None
+    error: str | None = None
+
+
+def decide(state: State, event: Event, policy: Policy, counters: Counters) -> Decision | None:
+    """What ``event`` does to an attempt in ``state``; ``None``: nothing (late, stale or impossible here)."""
+    handler = _TABLE.get((state, event.kind))
+    return handler(event, policy, counters) if handler is not None else None
+
+
+def retry_delay(policy: Policy, retry: int, retry_after_ms: int | None) -> float:
+    """Seconds before user retry number ``retry`` (1 for the first): C-6.22, replaced by C-6.27."""
+    if retry_after_ms is not None:
+        return max(0, retry_after_ms) / 1000.0
+    if policy.backoff_factor is None:
+        return 0.0
+    cap = float(policy.backoff_max_seconds or DEFAULT_BACKOFF_CAP_SECONDS)
+    try:
+        return float(min(cap, policy.backoff_factor**retry))
+    except OverflowError:
+        return cap
+
+
+def status_of(state: State) -> RunStatus:
+    """The status that listings and details show for a state."""
+    if state is State.BACKOFF:
+        return RunStatus.QUEUED
+    return RunStatus(state.value)
+
+
+def _completed(event: Event, policy: Policy, counters: Counters) -> Decision:
+    return Decision(
+        Outcome.COMPLETED, None, counters.app_retries, counters.internal_retries, output=event.payload or None
+    )
+
+
+def _failed(event: Event, policy: Policy, counters: Counters) -> Decision:
+    return _user_retry(Outcome.FAILED, event.payload, event, policy, counters)
+
+
+def _timed_out(event: Event, policy: Policy, counters: Counters) -> Decision:
+    text = f"Task exceeded timeout of {policy.execution_timeout}"
+    return _user_retry(Outcome.TIMED_OUT, text, event, policy, counters)
+
+
+def _user_retry(outcome: Outcome, error: str, event: Event, policy: Policy, counters: Counters) -> Decision:
+    if event.should_not_retry or counters.app_retries >= policy.retries:
+        return Decision(outcome, None, counters.app_retries, counters.internal_retries, error=error)
+    used = counters.app_retries + 1
+    delay = retry_delay(policy, used, event.retry_after_ms)
+    return Decision(outcome, event.at + delay, used, counters.internal_retries, error=error)
+
+
+def _cancelled(event: Event, policy: Policy, counters: Counters) -> Decision:
+    return Decision(Outcome.CANCELLED, None, counters.app_retries, counters.internal_retries)
+
+
+def _schedule_timed_out(event: Event, policy: Policy, counters: Counters) -> Decision:
+    return Decision(Outcome.SCHEDULING_TIMED_OUT, None, counters.app_retries, counters.internal_retries)
+
+
+def _worker_lost(event: Event, policy: Policy, counters: Counters) -> Decision:
+    return _internal_retry(Outcome.REASSIGNED, 0.0, "its worker was lost", event, policy, counters)
+
+
+def _hand_over_failed(event: Event, policy: Policy, counters: Counters) -> Decision:
+    delay = HAND_OVER_DELAYS[min(counters.internal_retries, len(HAND_OVER_DELAYS) - 1)]
+    cause = event.payload or "it could not be handed to its worker"
+    return _internal_retry(Outcome.COULD_NOT_SEND, delay, cause, event, policy, counters)
+
+
+def _internal_retry(
+    outcome: Outcome, delay: float, cause: str, event: Event, policy: Policy, counters: Counters
+) -> Decision:
+    if counters.internal_retries >= policy.max_internal_retries:
+        times = counters.internal_retries + 1
+        error = f"The engine gave the task to a worker {times} times in vain. The last time {cause}."
+        return Decision(outcome, None, counters.app_retries, counters.internal_retries, error=error)
+    return Decision(outcome, event.at + delay, counters.app_retries, counters.internal_retries + 1)
+
+
+_WAITING = {
+    EventKind.CANCELLED: _cancelled,
+}
+_TABLE = {
+    **{(State.BACKOFF, kind): handler for kind, handler in _WAITING.items()},
+    **{(State.QUEUED, kind): handler for kind, handler in _WAITING.items()},
+    (State.QUEUED, EventKind.SCHEDULE_TIMED_OUT): _schedule_timed_out,
+    (State.RUNNING, EventKind.COMPLETED): _completed,
+    (State.RUNNING, EventKind.FAILED): _failed,
+    (State.RUNNING, EventKind.CANCELLED): _cancelled,
+    (State.RUNNING, EventKind.EXECUTION_TIMED_OUT): _timed_out,
+    (State.RUNNING, EventKind.WORKER_LOST): _worker_lost,
+    (State.RUNNING, EventKind.HAND_OVER_FAILED): _hand_over_failed,
+}

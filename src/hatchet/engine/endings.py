@@ -1,0 +1,147 @@
+"""How an attempt's end is written and told to everybody in this instance (stations 5 to 7 of design section 3).
+
+Whoever ends an attempt (a report, a timeout, a lost worker, a cancel) comes here with a decision. The first row for
+(task, attempt) wins; the others change nothing (behaviour-core C-5.43 to C-5.46).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from hatchet.core.ready_queue import ReadyTask
+from hatchet.core.statuses import RunStatus
+from hatchet.core.transitions import Decision
+from hatchet.engine.batcher import Batcher
+from hatchet.engine.bus import Bus
+from hatchet.engine.memory import Flights, Owners, PayloadCache, finished_run
+from hatchet.engine.publish import Results
+from hatchet.store.leases import HeldLease
+from hatchet.store.pool import Database
+from hatchet.store.tasks import NewResult, append_results
+
+
+@dataclass(slots=True, frozen=True)
+class Ending:
+    """One attempt and the decision that ends it."""
+
+    tenant_id: str
+    task: ReadyTask
+    decision: Decision
+    at: float
+    started_at: float | None = None
+    worker_id: str | None = None
+
+
+class Endings:
+    """Writes results in batches and spreads the news after the commit."""
+
+    def __init__(
+        self,
+        database: Database,
+        flights: Flights,
+        owners: Owners,
+        payloads: PayloadCache,
+        results: Results,
+        bus: Bus,
+        *,
+        flush_gap: float,
+        flush_maximum: int,
+    ) -> None:
+        self._database = database
+        self._flights = flights
+        self._owners = owners
+        self._payloads = payloads
+        self._results = results
+        self._bus = bus
+        self._writes: Batcher[Ending, bool] = Batcher("results", self._write, gap=flush_gap, maximum=flush_maximum)
+
+    async def end(self, ending: Ending) -> bool:
+        """Write the end of one attempt; True when it was the first, False when the attempt had ended already."""
+        return await self._writes.submit(ending)
+
+    async def end_all_fenced(self, endings: Sequence[Ending], lease: HeldLease) -> int:
+        """Write decisions that only the tenant's owner may make, under its fence; how many were the first."""
+        if not endings:
+            return 0
+        return sum(self._spread(endings, await append_results(self._database, _rows(endings), lease)))
+
+    async def drain(self) -> None:
+        """Wait for the writes that are under way."""
+        await self._writes.drain()
+
+    async def _write(self, batch: Sequence[Ending]) -> list[bool]:
+        return self._spread(batch, await append_results(self._database, _rows(batch)))
+
+    def _spread(self, batch: Sequence[Ending], written: set[tuple[str, int]]) -> list[bool]:
+        """After the commit: free the slots, open the next attempts, wake the subscribers, tell the other instances."""
+        accepted: list[bool] = []
+        elsewhere: dict[str, list[str]] = {}
+        ended_runs: dict[str, list[str]] = {}
+        for ending in batch:
+            key = (ending.task.id, ending.task.attempt)
+            # Removing it makes a second ending of the same attempt in one batch the loser.
+            is_first = key in written
+            written.discard(key)
+            accepted.append(is_first)
+            if not is_first:
+                continue
+            self._flights.end(*key)
+            self._payloads.take(ending.task.id)
+            following = _following(ending)
+            owner = self._owners.get(ending.tenant_id)
+            if owner is not None:
+                owner.ended(ending.task.id, ending.task.attempt, following)
+            else:
+                elsewhere.setdefault(ending.tenant_id, []).append(ending.task.id)
+            if following is None:
+                self._publish(ending)
+                ended_runs.setdefault(ending.tenant_id, []).append(ending.task.id)
+        if self._bus.has_peers:
+            for tenant_id, ids in elsewhere.items():
+                self._bus.publish_ids("touched", ids, tenant=tenant_id)
+            for tenant_id, ids in ended_runs.items():
+                self._bus.publish_ids("finished", ids, tenant=tenant_id)
+        return accepted
+
+    def _publish(self, ending: Ending) -> None:
+        decision, task = ending.decision, ending.task
+        status: RunStatus = decision.outcome.status
+        readable_id = task.step.definition.readable_id
+        self._results.finished(
+            ending.tenant_id, finished_run(task.id, readable_id, status, decision.output, decision.error, ending.at)
+        )
+
+
+def _following(ending: Ending) -> ReadyTask | None:
+    decision, task = ending.decision, ending.task
+    if decision.retry_at is None:
+        return None
+    return ReadyTask(
+        task.id,
+        task.version,
+        task.priority,
+        decision.retry_at,
+        task.attempt + 1,
+        decision.app_retries,
+        decision.internal_retries,
+    )
+
+
+def _rows(endings: Sequence[Ending]) -> list[NewResult]:
+    return [
+        NewResult(
+            ending.tenant_id,
+            ending.task.id,
+            ending.task.attempt,
+            ending.decision.outcome,
+            ending.decision.output,
+            ending.decision.error,
+            ending.started_at,
+            ending.at,
+            ending.decision.retry_at,
+            ending.decision.app_retries,
+            ending.decision.internal_retries,
+        )
+        for ending in endings
+    ]

@@ -1,0 +1,177 @@
+"""What an instance keeps in memory about attempts that are with a worker. All of it can be rebuilt from rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Protocol
+
+from hatchet.core.messages import RunFinished, TaskResult
+from hatchet.core.payloads import TaskPayload
+from hatchet.core.ready_queue import ReadyTask
+from hatchet.core.statuses import RunStatus
+from hatchet.core.transitions import Counters, Policy
+
+
+class Stream(Protocol):
+    """The part of a worker's session that a flight remembers."""
+
+    is_closed: bool
+
+
+class Flight:
+    """One attempt that was given to a worker and has not ended."""
+
+    __slots__ = (
+        "assigned_at",
+        "is_confirmed",
+        "is_released",
+        "sent_on",
+        "started_at",
+        "task",
+        "tenant_id",
+        "timeout_at",
+        "worker_id",
+    )
+
+    def __init__(self, tenant_id: str, task: ReadyTask, worker_id: str, assigned_at: float, timeout_at: float) -> None:
+        self.tenant_id = tenant_id
+        self.task = task
+        self.worker_id = worker_id
+        self.assigned_at = assigned_at
+        self.timeout_at = timeout_at
+        self.started_at: float | None = None
+        self.is_confirmed = False
+        """Whether the worker is known to have received it."""
+        self.is_released = False
+        """Whether its slot was given back by hand (behaviour-core C-11.34)."""
+        self.sent_on: Stream | None = None
+        """The session on which it was sent; None when this process has not sent it."""
+
+    @property
+    def counters(self) -> Counters:
+        task = self.task
+        return Counters(task.attempt, task.app_retries, task.internal_retries)
+
+
+class Flights:
+    """The flights this instance knows: those it scheduled and those it delivered. One per task at most."""
+
+    def __init__(self) -> None:
+        self._by_task: dict[str, Flight] = {}
+
+    def __len__(self) -> int:
+        return len(self._by_task)
+
+    def __iter__(self) -> Iterator[Flight]:
+        return iter(list(self._by_task.values()))
+
+    def get(self, task_id: str) -> Flight | None:
+        return self._by_task.get(task_id)
+
+    def put(self, flight: Flight) -> None:
+        self._by_task[flight.task.id] = flight
+
+    def end(self, task_id: str, attempt: int) -> Flight | None:
+        """Forget the flight of that attempt; None when this instance does not have it."""
+        flight = self._by_task.get(task_id)
+        if flight is None or flight.task.attempt != attempt:
+            return None
+        del self._by_task[task_id]
+        return flight
+
+
+class PayloadCache:
+    """Inputs of tasks that were accepted here and not sent yet, so that the hot path reads nothing back.
+
+    Full means that new inputs are not admitted: the oldest are needed first, so evicting them would be the worst.
+    """
+
+    def __init__(self, maximum_size: int = 32_000_000) -> None:
+        self._by_task: dict[str, TaskPayload] = {}
+        self._size = 0
+        self._maximum_size = maximum_size
+
+    def put(self, task_id: str, payload: TaskPayload) -> None:
+        if self._size + payload.size <= self._maximum_size:
+            self._by_task[task_id] = payload
+            self._size += payload.size
+
+    def take(self, task_id: str) -> TaskPayload | None:
+        payload = self._by_task.pop(task_id, None)
+        if payload is not None:
+            self._size -= payload.size
+        return payload
+
+
+class Owner(Protocol):
+    """What the rest of an instance tells the scheduler of a tenant, when that scheduler runs here."""
+
+    def accepted(self, tasks: list[ReadyTask]) -> None:
+        """New tasks were committed."""
+        ...
+
+    def ended(self, task_id: str, attempt: int, following: ReadyTask | None) -> None:
+        """An attempt has ended; ``following`` is the attempt that this opened."""
+        ...
+
+    def touched(self, task_ids: list[str]) -> None:
+        """Something happened to these tasks that only the rows tell."""
+        ...
+
+    def worker_changed(self, worker_id: str) -> None:
+        """A worker appeared, vanished, paused, or its stream opened or closed."""
+        ...
+
+    def slot_released(self, flight: Flight) -> None:
+        """A running attempt gave its slot back by hand."""
+        ...
+
+    def knows(self, task_id: str) -> bool:
+        """Whether the task is known here not to have ended."""
+        ...
+
+    def waiting(self, task_id: str) -> ReadyTask | None:
+        """The attempt of the task that waits for a worker or for its retry delay."""
+        ...
+
+
+class Owners:
+    """The schedulers that run in this instance, by tenant."""
+
+    def __init__(self) -> None:
+        self._by_tenant: dict[str, Owner] = {}
+
+    def get(self, tenant_id: str) -> Owner | None:
+        return self._by_tenant.get(tenant_id)
+
+    def put(self, tenant_id: str, owner: Owner) -> None:
+        self._by_tenant[tenant_id] = owner
+
+    def remove(self, tenant_id: str) -> None:
+        self._by_tenant.pop(tenant_id, None)
+
+
+def policy_of(task: ReadyTask, max_internal_retries: int) -> Policy:
+    """The retry policy of a task's definition."""
+    definition = task.version.tasks[0].definition
+    return Policy(
+        definition.retries,
+        definition.backoff_factor,
+        definition.backoff_max_seconds,
+        definition.execution_timeout,
+        max_internal_retries,
+    )
+
+
+def finished_run(
+    task_id: str, readable_id: str, status: RunStatus, output: str | None, error: str | None, at: float
+) -> RunFinished:
+    """The end of a standalone run, which is the end of its task (C-0.7, C-6.11, C-7.9)."""
+    result = TaskResult(
+        task_id=task_id,
+        readable_id=readable_id,
+        status=status,
+        output=output if status is RunStatus.COMPLETED else None,
+        error=(error or "") if status is RunStatus.FAILED else None,
+    )
+    return RunFinished(run_id=task_id, at=at, results=[result])

@@ -1,0 +1,177 @@
+"""Station 7: whoever waits for a run's end hears of it exactly once per request (behaviour-core C-7.1 to C-7.14)."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+
+import structlog
+
+from hatchet.core.ids import parse_uuid
+from hatchet.core.messages import RunFinished
+from hatchet.engine.batcher import Batcher
+from hatchet.engine.bus import Bus
+from hatchet.engine.component import Loop
+from hatchet.engine.memory import Owners, finished_run
+from hatchet.engine.registration import Registration
+from hatchet.store.pool import Database
+from hatchet.store.run_ends import RunEnd, run_ends
+
+log = structlog.get_logger("hatchet.engine")
+
+Deliver = Callable[[list[RunFinished]], Awaitable[None]]
+
+RECHECK_SECONDS = 1.0
+QUIET_RECHECKS = 30
+RECHECK_AT_ONCE = 5000
+RECENT_RUNS = 4096
+RECENT_CHARACTERS = 8_000_000
+
+
+class Subscription:
+    """One stream of a client: run ids go in, ends come out, each id answered once per request (C-7.4)."""
+
+    def __init__(self, tenant_id: str, deliver: Deliver, results: Results) -> None:
+        self.tenant_id = tenant_id
+        self._deliver = deliver
+        self._results = results
+        self._wanted: set[str] = set()
+        self._outbox: list[RunFinished] = []
+        self._wake = asyncio.Event()
+        self._task = asyncio.create_task(self._pump(), name="subscription")
+
+    def add(self, run_ids: Sequence[str]) -> None:
+        """Ask for the ends of runs. Ids that are not UUIDs are ignored, unknown ones stay pending (C-7.5)."""
+        normal = [run_id for run_id in map(parse_uuid, run_ids) if run_id is not None]
+        self._wanted.update(normal)
+        self._results.watch(self, normal)
+
+    async def close(self) -> None:
+        """Stop listening; nothing is delivered afterwards."""
+        self._results.unwatch(self, self._wanted)
+        self._wanted.clear()
+        self._task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._task
+
+    def push(self, finished: RunFinished) -> None:
+        """Queue an end for delivery, if it is still wanted."""
+        if finished.run_id in self._wanted:
+            self._wanted.discard(finished.run_id)
+            self._outbox.append(finished)
+            self._wake.set()
+
+    async def _pump(self) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            outbox, self._outbox = self._outbox, []
+            if outbox:
+                await self._deliver(outbox)
+
+
+class Results(Loop):
+    """Who waits for which run, across all streams of this instance.
+
+    A subscriber is registered first and the rows are looked at afterwards, so an end between the two is seen. Ends of
+    other instances arrive over the bus; the loop asks the rows again, because every message can be lost.
+    """
+
+    def __init__(self, database: Database, registration: Registration, owners: Owners, bus: Bus) -> None:
+        super().__init__("results", RECHECK_SECONDS)
+        self._database = database
+        self._registration = registration
+        self._owners = owners
+        self._bus = bus
+        self._watchers: dict[tuple[str, str], set[Subscription]] = {}
+        self._recent: OrderedDict[str, tuple[str, RunFinished, int]] = OrderedDict()
+        self._recent_size = 0
+        self._turns = 0
+        self._lookups: Batcher[tuple[str, str], None] = Batcher("result-lookups", self._look_up, gap=0.0)
+        bus.on("finished", self._finished_elsewhere)
+        bus.on_resync(self.nudge)
+
+    def open(self, tenant_id: str, deliver: Deliver) -> Subscription:
+        """A new subscription; ``deliver`` is called with the ends as they come, several at once when they do."""
+        return Subscription(tenant_id, deliver, self)
+
+    def finished(self, tenant_id: str, finished: RunFinished) -> None:
+        """A run has ended: tell whoever waits, and remember it for those who are just about to ask."""
+        watchers = self._watchers.pop((tenant_id, finished.run_id), None)
+        if watchers:
+            for subscription in watchers:
+                subscription.push(finished)
+        self._remember(tenant_id, finished)
+
+    def watch(self, subscription: Subscription, run_ids: Sequence[str]) -> None:
+        """Register, then look: in memory where that can tell, else in the rows."""
+        tenant_id = subscription.tenant_id
+        owner = self._owners.get(tenant_id)
+        unknown: list[tuple[str, str]] = []
+        for run_id in run_ids:
+            recent = self._recent.get(run_id)
+            if recent is not None and recent[0] == tenant_id:
+                subscription.push(recent[1])
+                continue
+            self._watchers.setdefault((tenant_id, run_id), set()).add(subscription)
+            if owner is None or not owner.knows(run_id):
+                unknown.append((tenant_id, run_id))
+        # A lookup that fails is repeated by the loop.
+        with contextlib.suppress(Exception):
+            self._lookups.submit_all(unknown)
+
+    def unwatch(self, subscription: Subscription, run_ids: Iterable[str]) -> None:
+        """Forget a subscription."""
+        for run_id in run_ids:
+            key = (subscription.tenant_id, run_id)
+            watchers = self._watchers.get(key)
+            if watchers is not None:
+                watchers.discard(subscription)
+                if not watchers:
+                    del self._watchers[key]
+
+    async def turn(self) -> None:
+        self._turns += 1
+        if not self._watchers or (not self._bus.has_peers and self._turns % QUIET_RECHECKS):
+            return
+        pending = [key for key in list(self._watchers) if not self._is_open_here(*key)]
+        for start in range(0, len(pending), RECHECK_AT_ONCE):
+            await self._look_up(pending[start : start + RECHECK_AT_ONCE])
+
+    def _is_open_here(self, tenant_id: str, run_id: str) -> bool:
+        owner = self._owners.get(tenant_id)
+        return owner is not None and owner.knows(run_id) and not self._bus.has_peers
+
+    def _finished_elsewhere(self, message: dict[str, object]) -> None:
+        tenant_id, ids = str(message["tenant"]), message.get("ids")
+        if isinstance(ids, list):
+            wanted = [(tenant_id, run_id) for run_id in ids if (tenant_id, run_id) in self._watchers]
+            with contextlib.suppress(Exception):
+                self._lookups.submit_all(wanted)
+
+    async def _look_up(self, keys: Sequence[tuple[str, str]]) -> list[None]:
+        by_tenant: dict[str, list[str]] = {}
+        for tenant_id, run_id in keys:
+            by_tenant.setdefault(tenant_id, []).append(run_id)
+        for tenant_id, run_ids in by_tenant.items():
+            ends = await run_ends(self._database, tenant_id, run_ids)
+            versions = await self._registration.versions({end.version_id for end in ends})
+            for end in ends:
+                self.finished(tenant_id, _finished(end, versions[end.version_id].tasks[0].definition.readable_id))
+        return [None] * len(keys)
+
+    def _remember(self, tenant_id: str, finished: RunFinished) -> None:
+        size = 200 + sum(len(result.output or "") + len(result.error or "") for result in finished.results)
+        if size > RECENT_CHARACTERS // 8 or finished.run_id in self._recent:
+            return
+        self._recent[finished.run_id] = (tenant_id, finished, size)
+        self._recent_size += size
+        while self._recent_size > RECENT_CHARACTERS or len(self._recent) > RECENT_RUNS:
+            _, (_, _, dropped) = self._recent.popitem(last=False)
+            self._recent_size -= dropped
+
+
+def _finished(end: RunEnd, readable_id: str) -> RunFinished:
+    return finished_run(end.run_id, readable_id, end.outcome.status, end.output, end.error, end.finished_at)

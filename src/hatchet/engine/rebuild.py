@@ -1,0 +1,52 @@
+"""Turns rows back into what the engine keeps in memory: ready tasks and flights."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from hatchet.core.definitions import StoredVersion
+from hatchet.core.ready_queue import ReadyTask
+from hatchet.engine.memory import Flight
+from hatchet.engine.registration import Registration
+from hatchet.store.pool import Database
+from hatchet.store.tasks import TaskState, task_states
+
+
+class Rebuild:
+    """Reads where tasks stand."""
+
+    def __init__(self, database: Database, registration: Registration) -> None:
+        self._database = database
+        self._registration = registration
+
+    async def states(self, tenant_id: str, task_ids: Sequence[str]) -> list[tuple[TaskState, ReadyTask]]:
+        """Each known task with its current attempt (the last one, when the task has ended)."""
+        found = await task_states(self._database, tenant_id, task_ids)
+        versions = await self._registration.versions({state.version_id for state in found.values()})
+        return [(state, _task(state, versions[state.version_id])) for state in found.values()]
+
+    async def flights(self, tenant_id: str, task_ids: Sequence[str]) -> list[Flight]:
+        """Those of the tasks whose current attempt is with a worker."""
+        found = []
+        for state, task in await self.states(tenant_id, task_ids):
+            flight = flight_of(tenant_id, state, task)
+            if flight is not None:
+                found.append(flight)
+        return found
+
+
+def flight_of(tenant_id: str, state: TaskState, task: ReadyTask) -> Flight | None:
+    """The flight of a task whose current attempt is with a worker; None when it waits or has ended."""
+    if state.ended is not None or state.worker_id is None or state.assigned_at is None or state.timeout_at is None:
+        return None
+    flight = Flight(tenant_id, task, state.worker_id, state.assigned_at, state.timeout_at)
+    flight.started_at = state.started_at
+    flight.is_confirmed = state.started_at is not None
+    flight.is_released = state.is_released
+    return flight
+
+
+def _task(state: TaskState, version: StoredVersion) -> ReadyTask:
+    return ReadyTask(
+        state.id, version, state.priority, state.ready_at, state.attempt, state.app_retries, state.internal_retries
+    )

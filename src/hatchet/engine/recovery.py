@@ -1,0 +1,87 @@
+"""Rebuilds a tenant's scheduler from rows at take-over: what runs, what waits for a delay, what waits for a worker.
+
+The lease was taken before anything is read here, so the previous owner's writes are either visible or fenced off.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import structlog
+
+from hatchet.core.ids import lowest_at
+from hatchet.core.ready_queue import ReadyTask
+from hatchet.engine.memory import Flight
+from hatchet.engine.registration import Registration
+from hatchet.engine.schedule import TenantScheduler
+from hatchet.engine.workers import Workers
+from hatchet.store.pool import Database, Row
+
+log = structlog.get_logger("hatchet.engine")
+
+PAGE = 20_000
+NOTHING = lowest_at(0)
+
+
+async def recover(scheduler: TenantScheduler, database: Database, registration: Registration, workers: Workers) -> None:
+    """Fill an empty scheduler from the rows and let it begin."""
+    tenant_id = scheduler.tenant_id
+    since = scheduler.lease.low_watermark or NOTHING
+    open_rows = await database.fetch("task_open_assignments", tenant_id, since)
+    await workers.refresh(tenant_id, list({str(row["worker_id"]) for row in open_rows}))
+    running = await _tasks(registration, open_rows, "assigned_at")
+    for row, task in zip(open_rows, running, strict=True):
+        scheduler.fly(_flight(tenant_id, row, task))
+    retry_rows = await database.fetch("task_open_retries", tenant_id, since)
+    for task in await _tasks(registration, retry_rows, "ready_at"):
+        scheduler.enqueue(task)
+    waiting = await _load_waiting(scheduler, database, registration, since)
+    scheduler.loaded()
+    log.info(
+        "scheduling for a tenant",
+        tenant=tenant_id,
+        epoch=scheduler.lease.epoch,
+        running=len(open_rows),
+        retrying=len(retry_rows),
+        waiting=waiting,
+    )
+
+
+async def _load_waiting(scheduler: TenantScheduler, database: Database, registration: Registration, since: str) -> int:
+    cursor, count = since, 0
+    while True:
+        rows = await database.fetch("task_never_assigned", scheduler.tenant_id, cursor, PAGE)
+        for task in await _tasks(registration, rows, "ready_at"):
+            scheduler.enqueue(task)
+        count += len(rows)
+        if len(rows) < PAGE:
+            return count
+        cursor = str(rows[-1]["id"])
+
+
+async def ready_tasks(registration: Registration, rows: Sequence[Row]) -> list[ReadyTask]:
+    """First attempts from rows with id, version_id, priority and ready_at."""
+    return await _tasks(registration, rows, "ready_at")
+
+
+async def _tasks(registration: Registration, rows: Sequence[Row], ready_column: str) -> list[ReadyTask]:
+    versions = await registration.versions({str(row["version_id"]) for row in rows})
+    has_attempts = bool(rows) and "attempt" in rows[0]
+    return [
+        ReadyTask(
+            str(row["id"]),
+            versions[str(row["version_id"])],
+            row["priority"],
+            row[ready_column],
+            *((row["attempt"], row["app_retries"], row["internal_retries"]) if has_attempts else ()),
+        )
+        for row in rows
+    ]
+
+
+def _flight(tenant_id: str, row: Row, task: ReadyTask) -> Flight:
+    flight = Flight(tenant_id, task, str(row["worker_id"]), row["assigned_at"], row["timeout_at"])
+    flight.started_at = row["started_at"]
+    flight.is_confirmed = row["started_at"] is not None
+    flight.is_released = row["is_released"]
+    return flight

@@ -1,0 +1,160 @@
+"""Station 5: what workers say about their attempts (behaviour-core C-5.23 to C-5.46).
+
+A report ends an attempt at most once; late, stale and repeated reports change nothing and are answered with success.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import structlog
+
+from hatchet.core.clock import Clock
+from hatchet.core.errors import HatchetError, InvalidArgument
+from hatchet.core.json_texts import check_json
+from hatchet.core.messages import ReportKind, TaskReport
+from hatchet.core.transitions import Event, EventKind, State, decide
+from hatchet.engine.batcher import Batcher
+from hatchet.engine.endings import Ending, Endings
+from hatchet.engine.memory import Flight, Flights, policy_of
+from hatchet.engine.rebuild import Rebuild, flight_of
+from hatchet.store.pool import Database
+from hatchet.store.tasks import NewStart, append_starts
+
+log = structlog.get_logger("hatchet.engine")
+
+START_DELAY_SECONDS = 0.02
+_NULL_ESCAPE = "\\u0000"
+_TERMINAL = {
+    ReportKind.COMPLETED: EventKind.COMPLETED,
+    ReportKind.FAILED: EventKind.FAILED,
+    ReportKind.CANCELLED: EventKind.CANCELLED,
+}
+
+
+class Reports:
+    """Takes the workers' reports."""
+
+    def __init__(
+        self,
+        relaxed: Database,
+        flights: Flights,
+        endings: Endings,
+        rebuild: Rebuild,
+        clock: Clock,
+        *,
+        max_internal_retries: int,
+    ) -> None:
+        self._relaxed = relaxed
+        self._flights = flights
+        self._endings = endings
+        self._rebuild = rebuild
+        self._clock = clock
+        self._max_internal_retries = max_internal_retries
+        self._starts: list[NewStart] = []
+        self._starts_timer: asyncio.TimerHandle | None = None
+        self._start_writes: Batcher[NewStart, None] = Batcher("starts", self._write_starts)
+        self.late = 0
+        """Reports that came too late or twice, since the start of this process."""
+
+    async def report(self, tenant_id: str, report: TaskReport) -> None:
+        """Take one report; a terminal one is committed when this returns.
+
+        Raises InvalidArgument for a task that the tenant does not have (C-5.25).
+        """
+        if report.kind is ReportKind.ACKNOWLEDGED:
+            return
+        flight = self._flights.get(report.task_id)
+        if flight is None or flight.tenant_id != tenant_id or not _is_current(flight, report):
+            flight = await self._from_rows(tenant_id, report)
+            if flight is None:
+                self.late += 1
+                return
+        if report.kind is ReportKind.STARTED:
+            self._started(flight, report)
+        else:
+            await self._ended(flight, report)
+
+    async def drain(self) -> None:
+        """Wait for the writes that are under way."""
+        self._flush_starts()
+        await self._start_writes.drain()
+
+    async def _from_rows(self, tenant_id: str, report: TaskReport) -> Flight | None:
+        """The running attempt that the report is about, according to the rows; None when there is none (any more)."""
+        states = await self._rebuild.states(tenant_id, [report.task_id])
+        if not states:
+            raise InvalidArgument(f"unknown task: {report.task_id}; it is not a task of this tenant")
+        [(state, task)] = states
+        flight = flight_of(tenant_id, state, task)
+        return flight if flight is not None and _is_current(flight, report) else None
+
+    def _started(self, flight: Flight, report: TaskReport) -> None:
+        """The first STARTED of an attempt counts (C-5.26, C-5.27). A lost row is sent again or repaired."""
+        if flight.is_confirmed:
+            return
+        flight.is_confirmed = True
+        flight.started_at = self._sane(report.at, flight)
+        self._starts.append(NewStart(flight.tenant_id, flight.task.id, flight.task.attempt, flight.started_at))
+        if self._starts_timer is None:
+            self._starts_timer = asyncio.get_running_loop().call_later(START_DELAY_SECONDS, self._flush_starts)
+
+    async def _ended(self, flight: Flight, report: TaskReport) -> None:
+        event = self._event(report)
+        policy = policy_of(flight.task, self._max_internal_retries)
+        decision = decide(State.RUNNING, event, policy, flight.counters)
+        if decision is None:
+            return
+        ending = Ending(flight.tenant_id, flight.task, decision, event.at, flight.started_at, flight.worker_id)
+        if not await self._endings.end(ending):
+            self.late += 1
+
+    def _event(self, report: TaskReport) -> Event:
+        kind, payload = _TERMINAL[report.kind], report.payload
+        if kind is EventKind.COMPLETED and payload:
+            try:
+                check_json(payload, "output")
+            except HatchetError as error:
+                kind, payload = EventKind.FAILED, error.message
+        elif kind is EventKind.FAILED:
+            payload = _storable_error(payload)
+        return Event(kind, self._clock.now(), payload, report.should_not_retry, report.retry_after_ms)
+
+    def _sane(self, at: float, flight: Flight) -> float:
+        """The worker's time, held between the hand-over and now: its clock may be off (C-17.47, C-17.53)."""
+        now = self._clock.now()
+        return min(max(at, flight.assigned_at), now) if at > 0 else now
+
+    def _flush_starts(self) -> None:
+        if self._starts_timer is not None:
+            self._starts_timer.cancel()
+            self._starts_timer = None
+        starts, self._starts = self._starts, []
+        # Attempts that ended meanwhile carry their start in their result.
+        running = [start for start in starts if self._flights.get(start.task_id) is not None]
+        if running:
+            try:
+                self._start_writes.submit_all(running)
+            except HatchetError as error:
+                log.warning("starts were not recorded", error=error.message)
+
+    async def _write_starts(self, batch: Sequence[NewStart]) -> list[None]:
+        await append_starts(self._relaxed, batch)
+        return [None] * len(batch)
+
+
+def _is_current(flight: Flight, report: TaskReport) -> bool:
+    return report.retry_count is None or report.retry_count == flight.task.attempt
+
+
+def _storable_error(text: str) -> str:
+    """Error texts are kept byte for byte (C-5.42), but PostgreSQL cannot hold the null character (C-5.32)."""
+    if "\x00" in text:
+        text = text.replace("\x00", "\ufffd")
+    if _NULL_ESCAPE in text and text.lstrip()[:1] in ('"', "{", "["):
+        try:
+            check_json(text, "error")
+        except HatchetError:
+            return "The worker's error text contained a null character and could not be kept."
+    return text

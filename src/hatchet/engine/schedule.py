@@ -1,0 +1,304 @@
+"""Stations 2 and 3: one tenant's ready tasks, its workers' free slots, and the loop that joins them.
+
+The scheduler of a tenant runs in the instance that holds the tenant's lease. Everything in it is rebuilt from rows at
+take-over (:mod:`hatchet.engine.recovery`); timeouts and lost workers are watched by :mod:`hatchet.engine.watch`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Protocol
+
+import structlog
+
+from hatchet.core.clock import Clock
+from hatchet.core.errors import Unavailable
+from hatchet.core.placement import WorkerPool, WorkerSlots, place
+from hatchet.core.ready_queue import ReadyQueues, ReadyTask
+from hatchet.engine.backoff import Backoff
+from hatchet.engine.memory import Flight, Flights
+from hatchet.engine.workers import WorkerRecord, Workers
+from hatchet.store.leases import HeldLease, still_held
+from hatchet.store.pool import Database
+from hatchet.store.tasks import NewAssignment, assign
+
+log = structlog.get_logger("hatchet.engine")
+
+RETRY_SECONDS = 0.2
+
+
+class Deliverer(Protocol):
+    """What the scheduler needs of :class:`hatchet.engine.dispatch.Dispatch`."""
+
+    async def deliver(self, flights: Sequence[Flight]) -> None: ...
+
+
+class TenantScheduler:
+    """The owner of one tenant's queue."""
+
+    def __init__(
+        self,
+        tenant_id: str,
+        lease: HeldLease,
+        *,
+        database: Database,
+        relaxed: Database,
+        workers: Workers,
+        flights: Flights,
+        dispatch: Deliverer,
+        clock: Clock,
+        flush_gap: float,
+        flush_maximum: int,
+        lost: Callable[[str], Awaitable[None]],
+    ) -> None:
+        self.tenant_id = tenant_id
+        self.lease = lease
+        self.took_at = clock.now()
+        self.queues = ReadyQueues()
+        self.backoff = Backoff()
+        self.pool = WorkerPool()
+        self.flying: dict[str, Flight] = {}
+        self.touched_ids: set[str] = set()
+        self.is_loading = True
+        self._placing: dict[str, ReadyTask] = {}
+        self._early: list[ReadyTask] = []
+        self._database = database
+        self._relaxed = relaxed
+        self._workers = workers
+        self._flights = flights
+        self._dispatch = dispatch
+        self._clock = clock
+        self._flush_gap = flush_gap
+        self._flush_maximum = flush_maximum
+        self._lost = lost
+        self._wake = asyncio.Event()
+        self._last_flush = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    # What the rest of the instance tells (hatchet.engine.memory.Owner) ---------------------------------------------
+
+    def accepted(self, tasks: list[ReadyTask]) -> None:
+        if self.is_loading:
+            self._early.extend(tasks)
+            return
+        for task in tasks:
+            if not self.knows(task.id):
+                self.queues.push(task)
+        self._wake.set()
+
+    def ended(self, task_id: str, attempt: int, following: ReadyTask | None) -> None:
+        if self.is_loading:
+            self.touched_ids.add(task_id)
+            return
+        self.forget(task_id, attempt)
+        if following is not None:
+            self.enqueue(following)
+        self._wake.set()
+
+    def touched(self, task_ids: list[str]) -> None:
+        self.touched_ids.update(task_ids)
+
+    def worker_changed(self, worker_id: str) -> None:
+        record = self._workers.get(worker_id)
+        if record is None or self.is_loading:
+            return
+        slots = self.pool.get(worker_id)
+        if slots is None:
+            slots = self._admit(record)
+        was_assignable, slots.assignable = slots.assignable, record.is_assignable(self._clock.now())
+        if slots.assignable and not was_assignable:
+            self._wake.set()
+
+    def slot_released(self, flight: Flight) -> None:
+        if not flight.is_released and self.flying.get(flight.task.id) is flight:
+            self._free(flight)
+            flight.is_released = True
+            self._wake.set()
+
+    def knows(self, task_id: str) -> bool:
+        return task_id in self.flying or task_id in self.queues or task_id in self._placing or task_id in self.backoff
+
+    def waiting(self, task_id: str) -> ReadyTask | None:
+        return self.queues.get(task_id) or self._placing.get(task_id) or self.backoff.get(task_id)
+
+    # What recovery and the watch do ---------------------------------------------------------------------------------
+
+    def enqueue(self, task: ReadyTask) -> None:
+        """Put an attempt where it belongs: the queue, or the wait for its delay."""
+        if task.ready_at <= self._clock.now():
+            self.queues.push(task)
+            self._wake.set()
+        else:
+            self.backoff.push(task)
+            self._arm()
+
+    def fly(self, flight: Flight) -> None:
+        """An attempt is with a worker: it occupies that worker's units unless its slot was released."""
+        self.flying[flight.task.id] = flight
+        self._flights.put(flight)
+        slots = self.pool.get(flight.worker_id)
+        if slots is not None and not flight.is_released:
+            slots.take(flight.task.step.slots)
+
+    def forget(self, task_id: str, attempt: int) -> None:
+        """The attempt is over: out of the queues, its units free."""
+        flight = self.flying.get(task_id)
+        if flight is not None and flight.task.attempt <= attempt:
+            del self.flying[task_id]
+            self._flights.end(task_id, flight.task.attempt)
+            if not flight.is_released:
+                self._free(flight)
+        for waits in (self.queues, self.backoff):
+            task = waits.get(task_id)
+            if task is not None and task.attempt <= attempt:
+                waits.discard(task_id)
+        placing = self._placing.get(task_id)
+        if placing is not None and placing.attempt <= attempt:
+            # The assignment under way finds it gone and gives the units back.
+            del self._placing[task_id]
+
+    def attempt_of(self, task_id: str) -> int | None:
+        """The attempt of a task that is known here."""
+        flight = self.flying.get(task_id)
+        task = flight.task if flight is not None else self.waiting(task_id)
+        return None if task is None else task.attempt
+
+    def refresh_worker(self, record: WorkerRecord) -> None:
+        """Like :meth:`worker_changed`, for the periodic look at every worker."""
+        self.worker_changed(record.id)
+
+    def drop_worker(self, worker_id: str) -> None:
+        """A lost worker takes no part in placement until it comes back."""
+        self.pool.remove(worker_id)
+
+    def loaded(self) -> None:
+        """Everything is rebuilt: take in what arrived meanwhile and begin."""
+        self.is_loading = False
+        early, self._early = self._early, []
+        for record in self._workers.of(self.tenant_id):
+            self.worker_changed(record.id)
+        self.accepted(early)
+        self._arm()
+
+    # Life -------------------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Begin to place tasks; call after :meth:`loaded`."""
+        self._task = asyncio.create_task(self._run(), name=f"scheduler:{self.tenant_id}")
+
+    async def stop(self) -> None:
+        """End without waiting for tasks: another owner goes on from the rows."""
+        if self._timer is not None:
+            self._timer.cancel()
+        task, self._task = self._task, None
+        if task is not None and task is not asyncio.current_task():
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+    async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            await self._wake.wait()
+            wait = self._last_flush + self._flush_gap - loop.time()
+            if wait > 0:
+                await asyncio.sleep(wait)
+            self._wake.clear()
+            while placed := place(self.queues, self.pool, self._flush_maximum):
+                self._last_flush = loop.time()
+                await self._assign(placed)
+                # Let reports in before the next look: it then sees the slots that they freed.
+                await asyncio.sleep(max(0.0, self._last_flush + self._flush_gap - loop.time()))
+
+    async def _assign(self, placed: list[tuple[ReadyTask, WorkerSlots]]) -> None:
+        for task, _ in placed:
+            self._placing[task.id] = task
+        now = self._clock.now()
+        rows = [
+            NewAssignment(
+                task.id,
+                task.attempt,
+                worker.id,
+                task.app_retries,
+                task.internal_retries,
+                now + task.version.tasks[0].execution_timeout_seconds,
+            )
+            for task, worker in placed
+        ]
+        try:
+            assigned = await assign(self._relaxed, self.lease, self.tenant_id, now, rows)
+        except Exception as error:
+            self._return(placed)
+            if not isinstance(error, Unavailable):
+                log.error("an assignment failed, trying again", tenant=self.tenant_id, error=str(error), exc_info=error)
+            await asyncio.sleep(RETRY_SECONDS)
+            self._wake.set()
+            return
+        await self._send(placed, rows, assigned, now)
+
+    async def _send(
+        self,
+        placed: list[tuple[ReadyTask, WorkerSlots]],
+        rows: list[NewAssignment],
+        assigned: set[str],
+        now: float,
+    ) -> None:
+        flights: list[Flight] = []
+        refused: list[str] = []
+        for (task, worker), row in zip(placed, rows, strict=True):
+            worker.give_back(task.version.tasks[0].slots)
+            if self._placing.pop(task.id, None) is None:
+                continue
+            if task.id not in assigned:
+                refused.append(task.id)
+                continue
+            flight = Flight(self.tenant_id, task, worker.id, now, row.timeout_at)
+            self.fly(flight)
+            flights.append(flight)
+        if refused and not await still_held(self._database, self.lease.name, self.lease.epoch):
+            await self._lost(self.lease.name)
+            return
+        self.touched_ids.update(refused)
+        try:
+            await self._dispatch.deliver(flights)
+        except Unavailable as error:
+            # Attempts that were not sent are found by the watch, which gives them back.
+            log.warning("could not read the inputs of assigned tasks", tenant=self.tenant_id, error=str(error))
+
+    def _return(self, placed: list[tuple[ReadyTask, WorkerSlots]]) -> None:
+        for task, worker in reversed(placed):
+            worker.give_back(task.version.tasks[0].slots)
+            if self._placing.pop(task.id, None) is not None:
+                self.queues.put_back(task)
+
+    def _admit(self, record: WorkerRecord) -> WorkerSlots:
+        slots = WorkerSlots(record.id, record.row.actions, record.row.slots)
+        self.pool.add(slots)
+        for flight in self.flying.values():
+            if flight.worker_id == record.id and not flight.is_released:
+                slots.take(flight.task.step.slots)
+        return slots
+
+    def _free(self, flight: Flight) -> None:
+        slots = self.pool.get(flight.worker_id)
+        if slots is not None:
+            slots.give_back(flight.task.step.slots)
+
+    def _arm(self) -> None:
+        """Wake when the next retry delay ends."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        at = self.backoff.next_at()
+        if at is not None:
+            delay = max(0.0, at - self._clock.now())
+            self._timer = asyncio.get_running_loop().call_later(min(delay, 60.0), self._delays_ended)
+
+    def _delays_ended(self) -> None:
+        for task in self.backoff.due(self._clock.now()):
+            self.queues.push(task)
+            self._wake.set()
+        self._arm()

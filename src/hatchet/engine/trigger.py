@@ -1,0 +1,120 @@
+"""Station 1 of a task's life: every source of runs calls :meth:`Trigger.trigger` (behaviour-core C-4).
+
+Runs are written in batches and acknowledged after the commit; only then the scheduler hears of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from hatchet.core.clock import Clock, Ids
+from hatchet.core.definitions import StoredVersion
+from hatchet.core.errors import InvalidArgument
+from hatchet.core.ids import parse_uuid
+from hatchet.core.json_texts import normal_input, normal_metadata
+from hatchet.core.messages import TriggerItem
+from hatchet.core.payloads import TaskPayload
+from hatchet.core.ready_queue import ReadyTask
+from hatchet.engine.batcher import Batcher
+from hatchet.engine.bus import Bus
+from hatchet.engine.memory import Owners, PayloadCache
+from hatchet.engine.registration import Registration
+from hatchet.store.pool import Database
+from hatchet.store.tasks import NewTask, append_tasks
+
+Accepted = tuple[NewTask, StoredVersion]
+
+
+class Trigger:
+    """Creates runs."""
+
+    def __init__(
+        self,
+        database: Database,
+        registration: Registration,
+        owners: Owners,
+        payloads: PayloadCache,
+        bus: Bus,
+        clock: Clock,
+        ids: Ids,
+        instance_id: str,
+        *,
+        flush_gap: float,
+        flush_maximum: int,
+    ) -> None:
+        self._database = database
+        self._registration = registration
+        self._owners = owners
+        self._payloads = payloads
+        self._bus = bus
+        self._clock = clock
+        self._ids = ids
+        self._instance_id = instance_id
+        self._writes: Batcher[Accepted, None] = Batcher(
+            "triggers", self._write, gap=flush_gap, maximum=flush_maximum, high_water=100_000
+        )
+
+    async def trigger(self, tenant_id: str, items: Sequence[TriggerItem]) -> list[str]:
+        """Create one run per item and return their ids in the items' order, once all are committed (C-4.4, C-4.6).
+
+        Raises InvalidArgument for an unknown workflow (C-4.8), a bad priority, input or metadata that is not JSON, and
+        ResourceExhausted when the server is too far behind. All items are checked before any run is created.
+        """
+        versions = await self._registration.latest(tenant_id, list({item.workflow_name for item in items}))
+        unknown = sorted({item.workflow_name for item in items} - versions.keys())
+        if unknown:
+            raise InvalidArgument(f"workflow names not found: {', '.join(unknown)}")
+        now = self._clock.now()
+        accepted: list[Accepted] = []
+        for item in items:
+            version = versions[item.workflow_name]
+            accepted.append((self._checked(tenant_id, item, version, now), version))
+        for written in self._writes.submit_all(accepted):
+            await written
+        return [task.id for task, _ in accepted]
+
+    async def drain(self) -> None:
+        """Wait for the writes that are under way."""
+        await self._writes.drain()
+
+    def _checked(self, tenant_id: str, item: TriggerItem, version: StoredVersion, now: float) -> NewTask:
+        priority = version.default_priority if item.priority is None else item.priority
+        if not 1 <= priority <= 3:
+            raise InvalidArgument(f"priority must be between 1 and 3, got {priority}")
+        metadata = normal_metadata(item.additional_metadata)
+        payload = TaskPayload(
+            normal_input(item.input),
+            "" if metadata == "{}" else metadata,
+            _uuid(item.parent_run_id, "parent_id"),
+            _uuid(item.parent_task_id, "parent_task_run_external_id"),
+            item.child_index if item.parent_task_id else None,
+            item.child_key if item.parent_task_id else None,
+        )
+        return NewTask(tenant_id, self._ids.new(), version.id, version.tasks[0].id, priority, payload, now)
+
+    async def _write(self, batch: Sequence[Accepted]) -> list[None]:
+        await append_tasks(self._database, self._instance_id, [task for task, _ in batch])
+        by_tenant: dict[str, list[ReadyTask]] = {}
+        for task, version in batch:
+            ready = ReadyTask(task.id, version, task.priority, task.inserted_at)
+            by_tenant.setdefault(task.tenant_id, []).append(ready)
+        payloads = {task.id: task.payload for task, _ in batch}
+        for tenant_id, tasks in by_tenant.items():
+            owner = self._owners.get(tenant_id)
+            if owner is None:
+                ordered = sorted(task.id for task in tasks)
+                self._bus.publish("tasks", tenant=tenant_id, first=ordered[0], last=ordered[-1])
+                continue
+            for ready in tasks:
+                self._payloads.put(ready.id, payloads[ready.id])
+            owner.accepted(tasks)
+        return [None] * len(batch)
+
+
+def _uuid(text: str | None, field: str) -> str | None:
+    if not text:
+        return None
+    normal = parse_uuid(text)
+    if normal is None:
+        raise InvalidArgument(f"{field} is not a UUID: '{text[:80]}'")
+    return normal

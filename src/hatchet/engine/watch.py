@@ -1,0 +1,253 @@
+"""What passes with time in a tenant: timeouts, lost workers, hand-overs that never arrived, news that got lost.
+
+Every decision here is an owner's and written under its fence. The picture in memory is compared with the rows where
+another instance may have changed them (design sections 4.3 and 4.6).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from hatchet.core.clock import Clock
+from hatchet.core.ids import lowest_at, time_of
+from hatchet.core.ready_queue import ReadyTask
+from hatchet.core.transitions import Counters, Event, EventKind, State, decide
+from hatchet.engine.bus import Bus
+from hatchet.engine.component import Loop
+from hatchet.engine.dispatch import Dispatch
+from hatchet.engine.endings import Ending, Endings
+from hatchet.engine.memory import Flight, policy_of
+from hatchet.engine.rebuild import Rebuild, flight_of
+from hatchet.engine.recovery import ready_tasks
+from hatchet.engine.registration import Registration
+from hatchet.engine.schedule import TenantScheduler
+from hatchet.engine.workers import Workers
+from hatchet.store.leases import raise_watermark
+from hatchet.store.pool import Database
+from hatchet.store.tasks import TaskState
+
+TURN_SECONDS = 0.5
+LOST_SECONDS = 30.0
+"""Heartbeat age after which a worker's tasks go to others (behaviour-core C-2.25)."""
+CONFIRM_SECONDS = 5.0
+"""How long an attempt may be with a connected worker without any sign that it arrived."""
+PEER_POLL_TURNS = 4
+PEER_WINDOW_SECONDS = 20.0
+WATERMARK_TURNS = 20
+WATERMARK_SAFETY_SECONDS = 60.0
+BATCH = 1000
+
+
+class Watch(Loop):
+    """The clockwork of one tenant's scheduler."""
+
+    def __init__(
+        self,
+        scheduler: TenantScheduler,
+        *,
+        database: Database,
+        registration: Registration,
+        workers: Workers,
+        endings: Endings,
+        dispatch: Dispatch,
+        rebuild: Rebuild,
+        bus: Bus,
+        clock: Clock,
+        instance_id: str,
+        max_internal_retries: int,
+    ) -> None:
+        super().__init__(f"watch:{scheduler.tenant_id}", TURN_SECONDS)
+        self._scheduler = scheduler
+        self._database = database
+        self._registration = registration
+        self._workers = workers
+        self._endings = endings
+        self._dispatch = dispatch
+        self._rebuild = rebuild
+        self._bus = bus
+        self._clock = clock
+        self._instance_id = instance_id
+        self._max_internal_retries = max_internal_retries
+        self._turns = 0
+        self._watermark = scheduler.lease.low_watermark or ""
+
+    async def turn(self) -> None:
+        self._turns += 1
+        now = self._clock.now()
+        await self._expire_waiting(now)
+        await self._expire_running(now)
+        await self._look_at_workers(now)
+        await self._repair_hand_overs(now)
+        if self._bus.has_peers and self._turns % PEER_POLL_TURNS == 0:
+            await self._poll_peers(now)
+        await self._reconcile()
+        if self._turns % WATERMARK_TURNS == 0:
+            await self._raise_watermark(now)
+
+    async def created_elsewhere(self, first: str, last: str, creator: str) -> None:
+        """Another instance announced tasks that it created."""
+        rows = await self._database.fetch("task_created_between", self._scheduler.tenant_id, first, last, creator)
+        self._scheduler.accepted(await ready_tasks(self._registration, rows))
+
+    async def _expire_waiting(self, now: float) -> None:
+        """C-6.33: a task that nobody took in time is cancelled; no worker hears of it and nothing is retried."""
+        while expired := self._scheduler.queues.expired(now, BATCH):
+            await self._end(State.QUEUED, EventKind.SCHEDULE_TIMED_OUT, [(task, None) for task in expired], now)
+            if len(expired) < BATCH:
+                return
+
+    async def _expire_running(self, now: float) -> None:
+        """C-6.30: the attempt fails, its worker is told to stop, retry rules apply."""
+        expired = [flight for flight in self._scheduler.flying.values() if flight.timeout_at <= now]
+        await self._end_flights(EventKind.EXECUTION_TIMED_OUT, expired, now)
+        for flight in expired:
+            self._dispatch.cancel(self._scheduler.tenant_id, flight)
+
+    async def _look_at_workers(self, now: float) -> None:
+        lost: list[Flight] = []
+        by_worker: dict[str, list[Flight]] = {}
+        for flight in self._scheduler.flying.values():
+            by_worker.setdefault(flight.worker_id, []).append(flight)
+        for worker_id in {*self._scheduler.pool.ids(), *by_worker}:
+            self._scheduler.worker_changed(worker_id)
+            if self._is_lost(worker_id, now):
+                self._scheduler.drop_worker(worker_id)
+                # C-2.30: whoever gave its slot back is not tied to the worker any more.
+                lost.extend(flight for flight in by_worker.get(worker_id, ()) if not flight.is_released)
+        await self._end_flights(EventKind.WORKER_LOST, lost, now)
+
+    def _is_lost(self, worker_id: str, now: float) -> bool:
+        record = self._workers.get(worker_id)
+        # After a take-over workers get the whole time anew: they may be reconnecting just now.
+        last_seen = max(record.last_seen if record is not None else 0.0, self._scheduler.took_at)
+        return now - last_seen > LOST_SECONDS
+
+    async def _repair_hand_overs(self, now: float) -> None:
+        """Attempts that their connected worker never confirmed although the stream they were sent on is gone."""
+        suspects = [
+            flight
+            for flight in self._scheduler.flying.values()
+            if not flight.is_confirmed and self._is_suspect(flight, now)
+        ]
+        for start in range(0, len(suspects), BATCH):
+            await self._check_suspects(suspects[start : start + BATCH], now)
+
+    def _is_suspect(self, flight: Flight, now: float) -> bool:
+        if flight.sent_on is not None and not flight.sent_on.is_closed:
+            return False
+        since = self._dispatch.session_since(flight.worker_id)
+        if since is None:
+            record = self._workers.get(flight.worker_id)
+            if record is None or record.row.listener_instance in (None, self._instance_id):
+                return False
+            since = record.row.session_started_at or 0.0
+        return now - max(since, flight.assigned_at) > CONFIRM_SECONDS
+
+    async def _check_suspects(self, suspects: Sequence[Flight], now: float) -> None:
+        states = await self._rebuild.states(self._scheduler.tenant_id, [flight.task.id for flight in suspects])
+        by_id = {state.id: state for state, _ in states}
+        failed: list[Flight] = []
+        for flight in suspects:
+            state = by_id.get(flight.task.id)
+            if state is None or state.ended is not None or state.attempt != flight.task.attempt:
+                self._scheduler.touched([flight.task.id])
+            elif state.started_at is not None:
+                flight.is_confirmed = True
+                flight.started_at = state.started_at
+            else:
+                failed.append(flight)
+        await self._end_flights(
+            EventKind.HAND_OVER_FAILED, failed, now, "its worker never confirmed it after the connection broke"
+        )
+
+    async def _poll_peers(self, now: float) -> None:
+        """The poll behind the bus: tasks that others accepted, ends that others took, workers that others hold."""
+        scheduler = self._scheduler
+        await self._workers.refresh(scheduler.tenant_id)
+        for record in self._workers.of(scheduler.tenant_id):
+            scheduler.worker_changed(record.id)
+        rows = await self._database.fetch(
+            "task_never_assigned_by_others",
+            scheduler.tenant_id,
+            lowest_at(now - PEER_WINDOW_SECONDS),
+            self._instance_id,
+        )
+        scheduler.accepted(await ready_tasks(self._registration, rows))
+        remote = [
+            flight.task.id
+            for flight in scheduler.flying.values()
+            if self._dispatch.session_since(flight.worker_id) is None and now - flight.assigned_at > 1.0
+        ]
+        scheduler.touched(remote)
+
+    async def _reconcile(self) -> None:
+        """Make memory agree with the rows for the tasks that something was heard of."""
+        scheduler = self._scheduler
+        while scheduler.touched_ids:
+            ids = [scheduler.touched_ids.pop() for _ in range(min(BATCH, len(scheduler.touched_ids)))]
+            for state, task in await self._rebuild.states(scheduler.tenant_id, ids):
+                self._agree(state, task)
+
+    def _agree(self, state: TaskState, task: ReadyTask) -> None:
+        scheduler = self._scheduler
+        if state.ended is not None:
+            scheduler.forget(state.id, state.attempt)
+            return
+        known = scheduler.attempt_of(state.id)
+        flight = flight_of(scheduler.tenant_id, state, task)
+        if known is not None and known >= state.attempt:
+            mine = scheduler.flying.get(state.id)
+            if flight is not None and mine is not None and mine.task.attempt == state.attempt:
+                self._take_over_notes(mine, flight)
+            return
+        scheduler.forget(state.id, state.attempt - 1)
+        if flight is not None:
+            scheduler.fly(flight)
+        else:
+            scheduler.enqueue(task)
+
+    def _take_over_notes(self, mine: Flight, read: Flight) -> None:
+        mine.timeout_at = max(mine.timeout_at, read.timeout_at)
+        mine.started_at = mine.started_at or read.started_at
+        mine.is_confirmed = mine.is_confirmed or read.is_confirmed
+        if read.is_released:
+            self._scheduler.slot_released(mine)
+
+    async def _raise_watermark(self, now: float) -> None:
+        scheduler = self._scheduler
+        candidates = [
+            lowest_at(now),
+            *scheduler.queues.oldest_ids(),
+            *scheduler.flying,
+            *(task.id for task in scheduler.backoff),
+        ]
+        watermark = lowest_at(time_of(min(candidates)) - WATERMARK_SAFETY_SECONDS)
+        # A step of a minute is enough to keep recovery short, and an idle engine writes nothing for it.
+        if self._watermark and time_of(watermark) - time_of(self._watermark) < WATERMARK_SAFETY_SECONDS:
+            return
+        await raise_watermark(self._database, scheduler.lease.name, scheduler.lease.epoch, watermark)
+        self._watermark = watermark
+
+    async def _end_flights(self, kind: EventKind, flights: Sequence[Flight], now: float, cause: str = "") -> None:
+        await self._end(State.RUNNING, kind, [(flight.task, flight) for flight in flights], now, cause)
+
+    async def _end(
+        self,
+        state: State,
+        kind: EventKind,
+        attempts: Sequence[tuple[ReadyTask, Flight | None]],
+        now: float,
+        cause: str = "",
+    ) -> None:
+        event = Event(kind, now, cause)
+        endings: list[Ending] = []
+        for task, flight in attempts:
+            policy = policy_of(task, self._max_internal_retries)
+            counters = Counters(task.attempt, task.app_retries, task.internal_retries)
+            decision = decide(state, event, policy, counters)
+            if decision is not None:
+                started_at = flight.started_at if flight is not None else None
+                worker_id = flight.worker_id if flight is not None else None
+                endings.append(Ending(self._scheduler.tenant_id, task, decision, now, started_at, worker_id))
+        if endings and await self._endings.end_all_fenced(endings, self._scheduler.lease) < len(endings):
+            self._scheduler.touched([ending.task.id for ending in endings])

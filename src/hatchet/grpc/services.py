@@ -1,0 +1,46 @@
+"""The services of the gRPC port, put together for the composition root."""
+
+from __future__ import annotations
+
+from hatchet.core.clock import Clock
+from hatchet.grpc.dispatcher import DispatcherService
+from hatchet.grpc.ports import (
+    Controlling,
+    Dispatching,
+    Publishing,
+    Reading,
+    Registering,
+    Reporting,
+    Triggering,
+    WorkerBook,
+)
+from hatchet.grpc.workflows import AdminService, WorkflowService
+
+
+def grpc_services(
+    *,
+    registration: Registering,
+    trigger: Triggering,
+    workers: WorkerBook,
+    dispatch: Dispatching,
+    reports: Reporting,
+    control: Controlling,
+    results: Publishing,
+    reading: Reading,
+    clock: Clock,
+    max_message_bytes: int,
+) -> dict[str, object]:
+    """Handlers by full service name, as :class:`hatchet.grpc.server.GrpcServer` takes them."""
+    return {
+        "Dispatcher": DispatcherService(
+            workers=workers,
+            dispatch=dispatch,
+            reports=reports,
+            control=control,
+            results=results,
+            clock=clock,
+            max_message_bytes=max_message_bytes,
+        ),
+        "WorkflowService": WorkflowService(trigger=trigger),
+        "v1.AdminService": AdminService(registration=registration, trigger=trigger, control=control, reading=reading),
+    }

@@ -1,0 +1,82 @@
+"""``WorkflowService`` and ``v1.AdminService``: registration, triggers, cancellation and details of runs."""
+
+from __future__ import annotations
+
+from hatchet.core.errors import InvalidArgument, Unimplemented
+from hatchet.core.messages import Caller
+from hatchet.grpc.fields import required_uuid
+from hatchet.grpc.ports import Controlling, Reading, Registering, Triggering
+from hatchet.grpc.registration_messages import workflow_definition
+from hatchet.grpc.result_messages import details_response
+from hatchet.grpc.trigger_messages import admin_trigger_item, trigger_item
+from hatchet_contracts import workflows_pb2 as pb
+from hatchet_contracts.v1 import workflows_pb2 as v1
+from hatchet_contracts.v1.shared.trigger_pb2 import TriggerWorkflowRequest
+
+MAX_BULK_ITEMS = 1000
+MAX_CANCELLED_IDS = 20_000
+
+
+class WorkflowService:
+    """Handlers of ``WorkflowService`` (behaviour-core C-4)."""
+
+    def __init__(self, *, trigger: Triggering) -> None:
+        self._trigger = trigger
+
+    async def trigger_workflow(self, caller: Caller, request: TriggerWorkflowRequest) -> pb.TriggerWorkflowResponse:
+        """C-4.1, C-4.6."""
+        run_ids = await self._trigger.trigger(caller.tenant_id, [trigger_item(request)])
+        return pb.TriggerWorkflowResponse(workflow_run_id=run_ids[0])
+
+    async def bulk_trigger_workflow(
+        self, caller: Caller, request: pb.BulkTriggerWorkflowRequest
+    ) -> pb.BulkTriggerWorkflowResponse:
+        """C-4.4, C-4.5, C-4.7."""
+        if len(request.workflows) > MAX_BULK_ITEMS:
+            raise InvalidArgument(f"workflows: at most {MAX_BULK_ITEMS} items a call, not {len(request.workflows)}")
+        items = [trigger_item(item) for item in request.workflows]
+        run_ids = await self._trigger.trigger(caller.tenant_id, items) if items else []
+        return pb.BulkTriggerWorkflowResponse(workflow_run_ids=run_ids)
+
+
+class AdminService:
+    """Handlers of ``v1.AdminService`` (behaviour-core C-3, C-4, C-6, C-7)."""
+
+    def __init__(
+        self, *, registration: Registering, trigger: Triggering, control: Controlling, reading: Reading
+    ) -> None:
+        self._registration = registration
+        self._trigger = trigger
+        self._control = control
+        self._reading = reading
+
+    async def put_workflow(
+        self, caller: Caller, request: v1.CreateWorkflowVersionRequest
+    ) -> v1.CreateWorkflowVersionResponse:
+        """C-3.1."""
+        version = await self._registration.put(caller.tenant_id, workflow_definition(request))
+        return v1.CreateWorkflowVersionResponse(id=version.id, workflow_id=version.workflow_id)
+
+    async def trigger_workflow_run(
+        self, caller: Caller, request: v1.TriggerWorkflowRunRequest
+    ) -> v1.TriggerWorkflowRunResponse:
+        """C-4.2."""
+        run_ids = await self._trigger.trigger(caller.tenant_id, [admin_trigger_item(request)])
+        return v1.TriggerWorkflowRunResponse(external_id=run_ids[0])
+
+    async def cancel_tasks(self, caller: Caller, request: v1.CancelTasksRequest) -> v1.CancelTasksResponse:
+        """C-6.37, C-6.38."""
+        if request.HasField("filter"):
+            raise Unimplemented("cancelling by filter is not served by this version of the server: send external_ids")
+        if len(request.external_ids) > MAX_CANCELLED_IDS:
+            raise InvalidArgument(
+                f"external_ids: at most {MAX_CANCELLED_IDS} ids a call, not {len(request.external_ids)}"
+            )
+        ids = [required_uuid(external_id, "external_ids") for external_id in request.external_ids]
+        cancelled = await self._control.cancel(caller.tenant_id, ids) if ids else []
+        return v1.CancelTasksResponse(cancelled_tasks=cancelled)
+
+    async def get_run_details(self, caller: Caller, request: v1.GetRunDetailsRequest) -> v1.GetRunDetailsResponse:
+        """C-7.23 to C-7.31."""
+        external_id = required_uuid(request.external_id, "external id")
+        return details_response(await self._reading.run_details(caller.tenant_id, external_id))

@@ -1,0 +1,97 @@
+"""What the HTTP front door needs of the engine: the smallest interface of each service, so that tests can stand in.
+
+Every method may raise a :class:`~hatchet.core.errors.HatchetError`, whose code becomes the HTTP status.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from hatchet.core.history import TaskEvent
+from hatchet.core.messages import Caller
+from hatchet.rest.health import Health
+from hatchet.store.identity import Tenant
+from hatchet.store.workers_read import WorkerRecord, WorkflowName
+
+
+class Verifying(Protocol):
+    """Resolves API tokens; ``cached`` answers None when ``verify`` has to be asked."""
+
+    def cached(self, token: str) -> Caller | None: ...
+
+    async def verify(self, token: str) -> Caller: ...
+
+
+class TenantReading(Protocol):
+    """Finds a tenant by its id."""
+
+    async def get(self, tenant_id: str) -> Tenant | None: ...
+
+
+class WorkerReading(Protocol):
+    """Finds workers, inside a tenant."""
+
+    async def list(self, tenant_id: str) -> list[WorkerRecord]: ...
+
+    async def get(self, tenant_id: str, worker_id: str) -> WorkerRecord | None: ...
+
+    async def tenant_of(self, worker_id: str) -> str | None: ...
+
+    async def workflows(self, tenant_id: str, record: WorkerRecord) -> tuple[WorkflowName, ...]: ...
+
+    async def connected(self) -> int: ...
+
+
+class Pausing(Protocol):
+    """Pauses and resumes workers (C-2.38)."""
+
+    async def set_paused(self, tenant_id: str, worker_id: str, paused: bool) -> None: ...
+
+
+class Cancelling(Protocol):
+    """Cancels tasks or runs; the ids that it took (R-11.9)."""
+
+    async def cancel(self, tenant_id: str, ids: Sequence[str]) -> list[str]: ...
+
+
+class HistoryReading(Protocol):
+    """The events of a task, oldest first; raises NotFound."""
+
+    async def history(self, tenant_id: str, task_id: str) -> Sequence[TaskEvent]: ...
+
+
+@dataclass(slots=True, frozen=True, kw_only=True)
+class Services:
+    """Everything that the routes use."""
+
+    tokens: Verifying
+    tenants: TenantReading
+    workers: WorkerReading
+    pausing: Pausing
+    control: Cancelling
+    reading: HistoryReading
+    health: Health
+
+
+@dataclass(slots=True, frozen=True, kw_only=True)
+class About:
+    """What the server tells about itself (behaviour-rest R-8.1 to R-8.4)."""
+
+    version: str
+    grpc_address: str
+    server_url: str
+    health_port: int | None = None
+    """None when the health port is switched off."""
+    auth_schemes: tuple[str, ...] = ()
+    """Ways to sign in with a browser; this version has none."""
+    allow_signup: bool = False
+    allow_invites: bool = False
+    allow_create_tenant: bool = False
+    allow_change_password: bool = False
+    observability_enabled: bool = False
+    prometheus_enabled: bool = False
+    embedded: bool = False
+    integrations: dict[str, bool] = field(default_factory=lambda: {"slack": False, "email": False})
+    """Kind of alert to whether it is set up (R-8.3)."""

@@ -1,0 +1,383 @@
+"""The composition root: the only module that wires. Everything else gets its collaborators handed in."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Awaitable, Callable
+
+import structlog
+
+from hatchet import __version__
+from hatchet.core.errors import FailedPrecondition
+from hatchet.engine.bus import Bus
+from hatchet.engine.clock import DatabaseClock, UuidIds
+from hatchet.engine.control import Control
+from hatchet.engine.dispatch import Dispatch
+from hatchet.engine.endings import Endings
+from hatchet.engine.identity import Tokens
+from hatchet.engine.keyfile import KeySource, load
+from hatchet.engine.leases import LeaseKeeper
+from hatchet.engine.memory import Flights, Owners, PayloadCache
+from hatchet.engine.ownership import Ownership
+from hatchet.engine.publish import Results
+from hatchet.engine.reading import Reading
+from hatchet.engine.rebuild import Rebuild
+from hatchet.engine.registration import Registration
+from hatchet.engine.report import Reports
+from hatchet.engine.schedule import TenantScheduler
+from hatchet.engine.seed import SeedValues, seed
+from hatchet.engine.tenants import Tenants
+from hatchet.engine.trigger import Trigger
+from hatchet.engine.upkeep import Upkeep
+from hatchet.engine.watch import Watch
+from hatchet.engine.workers import Workers
+from hatchet.grpc.server import GrpcServer
+from hatchet.grpc.services import grpc_services
+from hatchet.grpc.tls import server_credentials
+from hatchet.postgres.server import EmbeddedPostgres
+from hatchet.rest.app import build_app
+from hatchet.rest.health import Health, build_health_app
+from hatchet.rest.http_server import HttpServer
+from hatchet.rest.ports import About, Services
+from hatchet.settings import Settings
+from hatchet.store.leases import HeldLease
+from hatchet.store.migrations import migrate
+from hatchet.store.pool import Database
+from hatchet.store.workers_read import WorkersRead
+
+log = structlog.stdlib.get_logger("hatchet.server")
+
+STOP_GRACE_SECONDS = 10.0
+RELAXED_CONNECTIONS = 3
+
+
+class Server:
+    """One engine instance: all roles in one process, one database, any number of such processes beside it.
+
+    After :meth:`start`: ``grpc_address`` (host:port as tokens name it), ``server_url``, ``health_port`` (None when
+    switched off), ``dsn`` of the database, ``default_tenant_id``.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._stops: list[tuple[str, Callable[[], Awaitable[None]]]] = []
+        self._tokens: Tokens | None = None
+        self._health: Health | None = None
+        self.grpc_address = ""
+        self.server_url = ""
+        self.health_port: int | None = None
+        self.dsn = ""
+        self.default_tenant_id = settings.default_tenant_id
+
+    async def issue_token(self, name: str) -> str:
+        """A new API token of the default tenant."""
+        if self._tokens is None:
+            raise FailedPrecondition("the server is not started")
+        return await self._tokens.issue(self.default_tenant_id, name=name)
+
+    async def start(self) -> None:
+        """Start everything, in order; returns when the server is ready. A failure leaves nothing running.
+
+        Raises HatchetError with a paragraph that says what to do (a port in use, a database that does not answer, …).
+        """
+        try:
+            await self._start()
+        except BaseException:
+            await self.stop(grace=0)
+            raise
+
+    async def stop(self, grace: float = STOP_GRACE_SECONDS) -> None:
+        """Stop everything in reverse; what was acknowledged stays, workers reconnect elsewhere."""
+        if self._health is not None:
+            self._health.begin_shutdown()
+        while self._stops:
+            name, stop = self._stops.pop()
+            try:
+                await asyncio.wait_for(stop(), max(grace, 1.0) + 5.0)
+            except Exception as error:
+                log.warning("a part did not stop cleanly", part=name, error=f"{type(error).__name__}: {error}")
+
+    async def _start(self) -> None:
+        settings = self._settings
+        self.dsn = await self._open_postgres()
+        await migrate(self.dsn)
+        fewest, most = settings.database_pool
+        database = await Database.open(self.dsn, min_connections=fewest, max_connections=most)
+        self._stops.append(("database", database.close))
+        relaxed = await Database.open(
+            self.dsn, min_connections=1, max_connections=min(RELAXED_CONNECTIONS, most), relaxed=True
+        )
+        self._stops.append(("database", relaxed.close))
+        clock, ids = DatabaseClock(), UuidIds()
+        await clock.measure(database)
+        await seed(database, _seed_values(settings), clock=clock, ids=ids)
+        await self._start_part("upkeep", Upkeep(database, clock))
+        grpc_port = settings.grpc_port or _free_port(settings.grpc_bind_address)
+        http_port = settings.port or _free_port(settings.grpc_bind_address)
+        self.grpc_address = settings.broadcast_address(grpc_port)
+        self.server_url = settings.server_url(http_port)
+        self._tokens = Tokens(
+            database=database,
+            keys=load(_key_source(settings)),
+            server_url=self.server_url,
+            grpc_broadcast_address=self.grpc_address,
+            clock=clock,
+            ids=ids,
+        )
+        engine = Engine(settings, database, relaxed, clock, ids)
+        await engine.start()
+        self._stops.append(("engine", engine.stop))
+        await self._open_doors(engine, database, clock, grpc_port, http_port)
+
+    async def _open_postgres(self) -> str:
+        external = self._settings.database_dsn()
+        if external is not None:
+            return external
+        postgres = EmbeddedPostgres(self._settings.embedded_dir, programs=self._settings.postgres_programs)
+        dsn = await postgres.start()
+        self._stops.append(("postgres", postgres.stop))
+        return dsn
+
+    async def _open_doors(
+        self, engine: Engine, database: Database, clock: DatabaseClock, grpc_port: int, http_port: int
+    ) -> None:
+        settings = self._settings
+        assert self._tokens is not None
+        grpc_server = GrpcServer(
+            services=engine.grpc_services(settings.grpc_max_message_bytes),
+            tokens=self._tokens,
+            host=settings.grpc_bind_address,
+            port=grpc_port,
+            credentials=server_credentials(
+                strategy=settings.tls_strategy,
+                cert=settings.tls_cert,
+                cert_file=settings.tls_cert_file,
+                key=settings.tls_key,
+                key_file=settings.tls_key_file,
+                root_ca=settings.tls_root_ca,
+                root_ca_file=settings.tls_root_ca_file,
+            ),
+            max_message_bytes=settings.grpc_max_message_bytes,
+        )
+        self._health = health = Health([lambda: database.fetch("clock_read")], clock=clock)
+        about = About(
+            version=__version__,
+            grpc_address=self.grpc_address,
+            server_url=self.server_url,
+            health_port=settings.healthcheck_port if settings.healthcheck else None,
+            embedded=settings.database_dsn() is None,
+        )
+        services = Services(
+            tokens=self._tokens,
+            tenants=Tenants(database=database, clock=clock),
+            workers=WorkersRead(database, clock),
+            pausing=engine.workers,
+            control=engine.control,
+            reading=engine.reading,
+            health=health,
+        )
+        http = HttpServer(
+            build_app(services, about), host=settings.grpc_bind_address, port=http_port, variable="SERVER_PORT"
+        )
+        await http.start()
+        self._stops.append(("http", http.stop))
+        await grpc_server.start()
+        self._stops.append(("grpc", lambda: _end_streams(engine, grpc_server)))
+        if settings.healthcheck:
+            probes = HttpServer(
+                build_health_app(health, version=__version__),
+                host=settings.grpc_bind_address,
+                port=settings.healthcheck_port,
+                variable="SERVER_HEALTHCHECK_PORT",
+            )
+            self.health_port = await probes.start()
+            self._stops.append(("health", probes.stop))
+        health.begin_serving()
+
+    async def _start_part(self, name: str, part: Upkeep) -> None:
+        await part.start()
+        self._stops.append((name, part.stop))
+
+
+class Engine:
+    """The services of one instance, wired."""
+
+    def __init__(
+        self, settings: Settings, database: Database, relaxed: Database, clock: DatabaseClock, ids: UuidIds
+    ) -> None:
+        self.instance_id = ids.new()
+        self._settings = settings
+        self._database = database
+        self._relaxed = relaxed
+        self.clock = clock
+        retries = settings.max_internal_retries
+        self.owners, self.flights, self.payloads = Owners(), Flights(), PayloadCache()
+        self.bus = Bus(database, self.instance_id)
+        self.registration = Registration(database=database, clock=clock, ids=ids)
+        self.rebuild = Rebuild(database, self.registration)
+        self.results = Results(database, self.registration, self.owners, self.bus)
+        self.workers = Workers(database, relaxed, self.owners, self.bus, clock, ids, self.instance_id)
+        self.endings = Endings(
+            database,
+            self.flights,
+            self.owners,
+            self.payloads,
+            self.results,
+            self.bus,
+            flush_gap=settings.flush_gap_seconds,
+            flush_maximum=settings.flush_maximum,
+        )
+        self.dispatch = Dispatch(
+            database,
+            self.workers,
+            self.flights,
+            self.payloads,
+            self.endings,
+            self.rebuild,
+            self.bus,
+            clock,
+            self.instance_id,
+            max_internal_retries=retries,
+        )
+        self.reports = Reports(relaxed, self.flights, self.endings, self.rebuild, clock, max_internal_retries=retries)
+        self.control = Control(
+            database,
+            self.owners,
+            self.flights,
+            self.endings,
+            self.rebuild,
+            self.dispatch,
+            self.bus,
+            clock,
+            max_internal_retries=retries,
+        )
+        self.reading = Reading(database, self.rebuild)
+        self.trigger = Trigger(
+            database,
+            self.registration,
+            self.owners,
+            self.payloads,
+            self.bus,
+            clock,
+            ids,
+            self.instance_id,
+            flush_gap=settings.flush_gap_seconds,
+            flush_maximum=settings.flush_maximum,
+        )
+        self.ownership = Ownership(
+            database,
+            self.registration,
+            self.workers,
+            self.owners,
+            self.bus,
+            self._scheduler,
+            self._watch,
+        )
+        takes = bool({"all", "scheduler"} & set(settings.services))
+        self.leases = LeaseKeeper(
+            database,
+            self.bus,
+            clock,
+            self.instance_id,
+            takes=takes,
+            gained=self.ownership.gained,
+            lost=self.ownership.lost,
+        )
+
+    async def start(self) -> None:
+        """Begin to work; leases are asked for and their tenants recovered in the background."""
+        await self.bus.start()
+        await self.workers.start()
+        await self.results.start()
+        await self.leases.start()
+
+    async def stop(self) -> None:
+        """Finish the writes that were accepted, then let go of the leases so that another instance goes on at once."""
+        await self.trigger.drain()
+        await self.endings.drain()
+        await self.reports.drain()
+        await self.leases.stop()
+        await self.results.stop()
+        await self.workers.stop()
+        await self.bus.stop()
+
+    def grpc_services(self, max_message_bytes: int) -> dict[str, object]:
+        """The handlers of the gRPC port."""
+        return grpc_services(
+            registration=self.registration,
+            trigger=self.trigger,
+            workers=self.workers,
+            dispatch=self.dispatch,
+            reports=self.reports,
+            control=self.control,
+            results=self.results,
+            reading=self.reading,
+            clock=self.clock,
+            max_message_bytes=max_message_bytes,
+        )
+
+    def _scheduler(self, tenant_id: str, lease: HeldLease) -> TenantScheduler:
+        return TenantScheduler(
+            tenant_id,
+            lease,
+            database=self._database,
+            relaxed=self._relaxed,
+            workers=self.workers,
+            flights=self.flights,
+            dispatch=self.dispatch,
+            clock=self.clock,
+            flush_gap=self._settings.flush_gap_seconds,
+            flush_maximum=self._settings.flush_maximum,
+            lost=self.ownership.lost,
+        )
+
+    def _watch(self, scheduler: TenantScheduler) -> Watch:
+        return Watch(
+            scheduler,
+            database=self._database,
+            registration=self.registration,
+            workers=self.workers,
+            endings=self.endings,
+            dispatch=self.dispatch,
+            rebuild=self.rebuild,
+            bus=self.bus,
+            clock=self.clock,
+            instance_id=self.instance_id,
+            max_internal_retries=self._settings.max_internal_retries,
+        )
+
+
+async def _end_streams(engine: Engine, grpc_server: GrpcServer) -> None:
+    """Worker streams end first, by ourselves: the transport would otherwise wait its whole grace for them."""
+    engine.dispatch.close_all()
+    await grpc_server.stop(STOP_GRACE_SECONDS)
+
+
+def _seed_values(settings: Settings) -> SeedValues:
+    return SeedValues(
+        tenant_id=settings.default_tenant_id,
+        tenant_name=settings.default_tenant_name,
+        tenant_slug=settings.default_tenant_slug,
+        admin_email=settings.admin_email,
+        admin_name=settings.admin_name,
+        admin_password=settings.admin_password,
+    )
+
+
+def _key_source(settings: Settings) -> KeySource:
+    return KeySource(
+        directory=settings.data_dir / "keys",
+        private_text=settings.jwt_private_keyset,
+        private_file=settings.jwt_private_keyset_file,
+        public_text=settings.jwt_public_keyset,
+        public_file=settings.jwt_public_keyset_file,
+    )
+
+
+def _free_port(host: str) -> int:
+    """A port for the setting 0: the tokens name it, so it must be known before anything listens."""
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.bind((host, 0))
+        port: int = probe.getsockname()[1]
+        return port

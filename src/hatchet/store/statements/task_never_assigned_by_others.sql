@@ -1,0 +1,13 @@
+-- The poll behind the wake-ups between instances: recent tasks that another instance accepted and nobody assigned.
+SELECT task.id, task.version_id, task.priority, extract(epoch FROM task.inserted_at)::float8 AS ready_at
+FROM task
+WHERE task.tenant_id = $1::uuid AND task.id >= $2::uuid AND task.creator <> $3::uuid
+  AND NOT EXISTS (
+    SELECT 1 FROM task_assignment AS a
+    WHERE a.tenant_id = $1::uuid AND a.task_id = task.id AND a.attempt = 0
+  )
+  AND NOT EXISTS (
+    SELECT 1 FROM task_result AS result
+    WHERE result.tenant_id = $1::uuid AND result.task_id = task.id AND result.attempt = 0
+  )
+ORDER BY task.id

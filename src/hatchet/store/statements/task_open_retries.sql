@@ -1,0 +1,15 @@
+-- Attempts that were opened by the end of the one before and are not with a worker.
+SELECT before.task_id AS id, before.attempt + 1 AS attempt, before.app_retries, before.internal_retries,
+       extract(epoch FROM before.retry_at)::float8 AS ready_at, task.version_id, task.priority
+FROM task_result AS before
+JOIN task ON task.tenant_id = $1::uuid AND task.id = before.task_id
+WHERE before.tenant_id = $1::uuid AND before.task_id >= $2::uuid AND before.retry_at IS NOT NULL
+  AND NOT EXISTS (
+    SELECT 1 FROM task_result AS later
+    WHERE later.tenant_id = $1::uuid AND later.task_id = before.task_id AND later.attempt = before.attempt + 1
+  )
+  AND NOT EXISTS (
+    SELECT 1 FROM task_assignment AS a
+    WHERE a.tenant_id = $1::uuid AND a.task_id = before.task_id AND a.attempt = before.attempt + 1
+  )
+ORDER BY before.task_id

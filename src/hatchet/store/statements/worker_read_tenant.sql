@@ -1,0 +1,3 @@
+SELECT tenant_id
+FROM worker
+WHERE id = $1::uuid

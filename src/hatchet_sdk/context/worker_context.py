@@ -1,0 +1,36 @@
+"""The worker as its tasks see it: `ctx.worker`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from hatchet_sdk.context.link import WorkerLink
+from hatchet_sdk.wire.loop_thread import connection_thread
+
+
+class WorkerContext:
+    """Id and labels of the worker that runs the task. One object for all tasks of a worker."""
+
+    def __init__(self, labels: Mapping[str, str | int], link: WorkerLink) -> None:
+        self._labels = dict(labels)
+        self._link = link
+
+    def id(self) -> str | None:
+        """The id from the worker's registration (C-2.42); None before it has registered."""
+        return self._link.worker_id or None
+
+    def labels(self) -> dict[str, str | int]:
+        """A copy of the labels, with the changes that were made from this process."""
+        return dict(self._labels)
+
+    def upsert_labels(self, labels: dict[str, str | int]) -> None:
+        """Sets the given labels of the worker and keeps the others; counts from the next scheduling pass (C-2.40)."""
+        connection_thread().run(self._upsert(labels))
+
+    async def async_upsert_labels(self, labels: dict[str, str | int]) -> None:
+        """Like `upsert_labels`, for async tasks."""
+        await connection_thread().call(self._upsert(labels))
+
+    async def _upsert(self, labels: dict[str, str | int]) -> None:
+        await self._link.calls.upsert_worker_labels(self._link.worker_id, labels)
+        self._labels.update(labels)

@@ -1,0 +1,223 @@
+"""One typed method per RPC that the SDK uses; multicallables are made once, a call costs as little as grpc allows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import grpc
+from google.protobuf.message import Message
+
+from hatchet_contracts import dispatcher_pb2, workflows_pb2
+from hatchet_contracts.v1 import workflows_pb2 as v1_pb2
+from hatchet_contracts.v1.shared import trigger_pb2
+from hatchet_sdk.wire import retry
+from hatchet_sdk.wire.channel import authorization
+from hatchet_sdk.wire.errors import EngineError, explain
+
+if TYPE_CHECKING:
+    from hatchet_sdk.config import ClientConfig
+
+Q = TypeVar("Q", bound=Message)
+A = TypeVar("A", bound=Message)
+
+COMPRESS_FROM_BYTES = 16_384
+"""Smaller requests are not worth the CPU of gzip; nor is any request that stays on this machine."""
+
+DEADLINE_SECONDS = 60.0
+REGISTER_SECONDS = 30.0
+HEARTBEAT_SECONDS = 5.0
+
+Unary = grpc.aio.UnaryUnaryMultiCallable
+
+
+class Calls:
+    """The RPCs of one channel. Use it on the event loop of that channel, that is on the connection thread.
+
+    Every method raises :class:`~hatchet_sdk.wire.errors.EngineError` after the retries of behaviour-core C-1.11.
+    """
+
+    def __init__(self, channel: grpc.aio.Channel, config: ClientConfig) -> None:
+        self.channel = channel
+        self.config = config
+        self._metadata = authorization(config)
+        self._compresses = not _is_local(config.host_port)
+        self._ordinary = retry.ordinary(config)
+        self._details = retry.details(config)
+
+        def unary(path: str, request: type[Q], response: type[A]) -> Unary[Q, A]:
+            return channel.unary_unary(
+                path, request_serializer=request.SerializeToString, response_deserializer=response.FromString
+            )
+
+        d, w, v1 = dispatcher_pb2, workflows_pb2, v1_pb2
+        self._get_version = unary("/Dispatcher/GetVersion", d.GetVersionRequest, d.GetVersionResponse)
+        self._register = unary("/Dispatcher/Register", d.WorkerRegisterRequest, d.WorkerRegisterResponse)
+        self._heartbeat = unary("/Dispatcher/Heartbeat", d.HeartbeatRequest, d.HeartbeatResponse)
+        self._report = unary("/Dispatcher/SendStepActionEvent", d.StepActionEvent, d.ActionEventResponse)
+        self._unsubscribe = unary("/Dispatcher/Unsubscribe", d.WorkerUnsubscribeRequest, d.WorkerUnsubscribeResponse)
+        self._refresh = unary("/Dispatcher/RefreshTimeout", d.RefreshTimeoutRequest, d.RefreshTimeoutResponse)
+        self._release = unary("/Dispatcher/ReleaseSlot", d.ReleaseSlotRequest, d.ReleaseSlotResponse)
+        self._labels = unary("/Dispatcher/UpsertWorkerLabels", d.UpsertWorkerLabelsRequest, d.UpsertWorkerLabelsResponse)
+        self._trigger = unary(
+            "/WorkflowService/TriggerWorkflow", trigger_pb2.TriggerWorkflowRequest, w.TriggerWorkflowResponse
+        )
+        self._bulk = unary(
+            "/WorkflowService/BulkTriggerWorkflow", w.BulkTriggerWorkflowRequest, w.BulkTriggerWorkflowResponse
+        )
+        self._put = unary(
+            "/v1.AdminService/PutWorkflow", v1.CreateWorkflowVersionRequest, v1.CreateWorkflowVersionResponse
+        )
+        self._run_details = unary(
+            "/v1.AdminService/GetRunDetails", v1.GetRunDetailsRequest, v1.GetRunDetailsResponse
+        )
+        self._cancel = unary("/v1.AdminService/CancelTasks", v1.CancelTasksRequest, v1.CancelTasksResponse)
+        self._listen = channel.unary_stream(
+            "/Dispatcher/ListenV2",
+            request_serializer=d.WorkerListenRequest.SerializeToString,
+            response_deserializer=d.AssignedAction.FromString,
+        )
+        self._runs = channel.stream_stream(
+            "/Dispatcher/SubscribeToWorkflowRuns",
+            request_serializer=d.SubscribeToWorkflowRunsRequest.SerializeToString,
+            response_deserializer=d.WorkflowRunEvent.FromString,
+        )
+
+    async def _call(
+        self,
+        method: str,
+        call: Unary[Q, A],
+        request: Q,
+        policy: retry.RetryPolicy,
+        timeout: float = DEADLINE_SECONDS,
+        compression: grpc.Compression | None = None,
+    ) -> A:
+        try:
+            return await call(request, timeout=timeout, metadata=self._metadata, compression=compression)
+        except grpc.aio.AioRpcError as error:
+            return await self._repeat(
+                method,
+                error,
+                lambda: call(request, timeout=timeout, metadata=self._metadata, compression=compression),
+                policy,
+            )
+
+    async def _repeat(
+        self, method: str, error: grpc.aio.AioRpcError, call: Callable[[], Any], policy: retry.RetryPolicy
+    ) -> Any:
+        try:
+            return await retry.again(error, call, policy, self.config)
+        except grpc.aio.AioRpcError as last:
+            # The frames inside grpc say nothing; the text and the code say everything.
+            raise self.explain(last, method) from None
+
+    def explain(self, error: grpc.aio.AioRpcError, method: str) -> EngineError:
+        """``error`` of a stream of this channel in words for people."""
+        return explain(
+            error, method=method, target=self.config.host_port, tls_strategy=self.config.tls_config.strategy
+        )
+
+    def _compression(self, request: Message) -> grpc.Compression | None:
+        if self._compresses and request.ByteSize() > COMPRESS_FROM_BYTES:
+            return grpc.Compression.Gzip
+        return None
+
+    async def get_version(self) -> str:
+        """The engine's version text, ``v<major>.<minor>.<patch>`` (C-2.1)."""
+        request = dispatcher_pb2.GetVersionRequest()
+        return (await self._call("GetVersion", self._get_version, request, retry.VERSION)).version
+
+    async def put_workflow(self, request: v1_pb2.CreateWorkflowVersionRequest) -> v1_pb2.CreateWorkflowVersionResponse:
+        """Register a workflow version; repeating an identical one changes nothing (C-3.30)."""
+        return await self._call("PutWorkflow", self._put, request, self._ordinary)
+
+    async def trigger_workflow(self, request: trigger_pb2.TriggerWorkflowRequest) -> str:
+        """Create one run and return its id; it is durable when this returns (C-4.6)."""
+        answer = await self._call(
+            "TriggerWorkflow", self._trigger, request, self._ordinary, compression=self._compression(request)
+        )
+        return answer.workflow_run_id
+
+    async def bulk_trigger_workflow(self, request: workflows_pb2.BulkTriggerWorkflowRequest) -> list[str]:
+        """Create runs and return their ids in the order of the items (C-4.4)."""
+        answer = await self._call(
+            "BulkTriggerWorkflow", self._bulk, request, self._ordinary, compression=self._compression(request)
+        )
+        return list(answer.workflow_run_ids)
+
+    async def get_run_details(self, external_id: str) -> v1_pb2.GetRunDetailsResponse:
+        """State, input and outputs of a run or of a standalone task (C-7.23)."""
+        request = v1_pb2.GetRunDetailsRequest(external_id=external_id)
+        return await self._call("GetRunDetails", self._run_details, request, self._details)
+
+    async def cancel_tasks(self, external_ids: list[str]) -> list[str]:
+        """Cancel runs or tasks by id; returns the ids that were cancelled."""
+        request = v1_pb2.CancelTasksRequest(external_ids=external_ids)
+        answer = await self._call("CancelTasks", self._cancel, request, self._ordinary)
+        return list(answer.cancelled_tasks)
+
+    async def register(self, request: dispatcher_pb2.WorkerRegisterRequest) -> dispatcher_pb2.WorkerRegisterResponse:
+        """Create a worker record. Not repeated here: each success makes another worker (C-2.5, C-2.43)."""
+        return await self._call("Register", self._register, request, retry.ONCE, REGISTER_SECONDS)
+
+    async def heartbeat(self, request: dispatcher_pb2.HeartbeatRequest) -> None:
+        """Tell that the worker lives. Not repeated here: the next beat is the retry (C-2.20)."""
+        await self._call("Heartbeat", self._heartbeat, request, retry.ONCE, HEARTBEAT_SECONDS)
+
+    def listen_v2(
+        self, worker_id: str
+    ) -> grpc.aio.UnaryStreamCall[dispatcher_pb2.WorkerListenRequest, dispatcher_pb2.AssignedAction]:
+        """Open the stream of assigned actions; the caller iterates, re-opens after a break, and cancels it (C-2.13)."""
+        return self._listen(dispatcher_pb2.WorkerListenRequest(worker_id=worker_id), metadata=self._metadata)
+
+    async def send_step_action_event(
+        self, event: dispatcher_pb2.StepActionEvent, *, policy: retry.RetryPolicy = retry.REPORTS
+    ) -> None:
+        """Report what became of an attempt; repeated up to 20 times, duplicates are harmless (C-5.38)."""
+        await self._call(
+            "SendStepActionEvent", self._report, event, policy, compression=self._compression(event)
+        )
+
+    async def unsubscribe(self, worker_id: str) -> None:
+        """Take the worker out of assignment."""
+        request = dispatcher_pb2.WorkerUnsubscribeRequest(worker_id=worker_id)
+        await self._call("Unsubscribe", self._unsubscribe, request, self._ordinary)
+
+    async def refresh_timeout(self, task_run_external_id: str, increment_timeout_by: str) -> float:
+        """Extend the execution timeout by a duration text; returns the new deadline, seconds since 1970."""
+        request = dispatcher_pb2.RefreshTimeoutRequest(
+            task_run_external_id=task_run_external_id, increment_timeout_by=increment_timeout_by
+        )
+        at = (await self._call("RefreshTimeout", self._refresh, request, self._ordinary)).timeout_at
+        return at.seconds + at.nanos / 1e9
+
+    async def release_slot(self, task_run_external_id: str) -> None:
+        """Give the task's slot back while it keeps running."""
+        request = dispatcher_pb2.ReleaseSlotRequest(task_run_external_id=task_run_external_id)
+        await self._call("ReleaseSlot", self._release, request, self._ordinary)
+
+    async def upsert_worker_labels(self, worker_id: str, labels: dict[str, str | int]) -> None:
+        """Set the given labels, keep the others (C-2.40)."""
+        request = dispatcher_pb2.UpsertWorkerLabelsRequest(worker_id=worker_id, labels=worker_labels(labels))
+        await self._call("UpsertWorkerLabels", self._labels, request, self._ordinary)
+
+    def subscribe_to_workflow_runs(
+        self,
+    ) -> grpc.aio.StreamStreamCall[dispatcher_pb2.SubscribeToWorkflowRunsRequest, dispatcher_pb2.WorkflowRunEvent]:
+        """Open the stream of results: write run ids, read one event for each (C-7.1)."""
+        return self._runs(metadata=self._metadata)
+
+
+def worker_labels(labels: dict[str, str | int]) -> dict[str, dispatcher_pb2.WorkerLabels]:
+    """Labels as the wire has them: text or whole number (C-2.10)."""
+    return {
+        key: dispatcher_pb2.WorkerLabels(int_value=value)
+        if isinstance(value, int)
+        else dispatcher_pb2.WorkerLabels(str_value=value)
+        for key, value in labels.items()
+    }
+
+
+def _is_local(host_port: str) -> bool:
+    host = host_port.rpartition(":")[0].strip("[]")
+    return host in ("localhost", "::1") or host.startswith(("127.", "unix"))

@@ -1,0 +1,48 @@
+"""One attempt of a task that this worker holds, and the function that runs it."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from hatchet_contracts.dispatcher_pb2 import AssignedAction
+from hatchet_sdk.context.context import Context
+
+if TYPE_CHECKING:
+    from hatchet_sdk.declare.task import Task
+
+AttemptKey = tuple[str, int, int]
+
+
+@dataclass(slots=True, frozen=True)
+class Handler:
+    """A registered task under its action id, with what is asked of it on every attempt."""
+
+    task: Task[Any, Any]
+    is_async: bool
+    max_attempts: int
+
+
+@dataclass(slots=True, eq=False)
+class Attempt:
+    """Lives from the assignment until the engine has its report. Changed by the connection thread, except where said.
+
+    Attributes:
+        received: when the assignment came, in seconds of the monotonic clock.
+        running: the function has not ended yet (nor been found not to start at all).
+        async_task: the asyncio task of an async function; set and used by the main loop only.
+    """
+
+    key: AttemptKey
+    action: AssignedAction
+    handler: Handler
+    context: Context
+    received: float
+    running: bool = True
+    async_task: asyncio.Task[None] | None = field(default=None, repr=False)
+
+
+def key_of(action: AssignedAction) -> AttemptKey:
+    """START and CANCEL of one attempt carry the same three values (C-5.2)."""
+    return (action.task_run_external_id, action.retry_count, action.durable_task_invocation_count)

@@ -1,0 +1,129 @@
+"""Runs the functions: async ones on the main loop, sync ones in a pool of threads."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import logging
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+from hatchet_contracts.dispatcher_pb2 import StepActionEvent
+from hatchet_sdk.context.current import current_context
+from hatchet_sdk.worker.attempt import Attempt
+from hatchet_sdk.worker.mailbox import Mailbox
+from hatchet_sdk.worker.outcome import Outcomes
+
+logger = logging.getLogger("hatchet.worker")
+
+# (attempt, what to tell the engine; None for nothing)
+Ended = tuple[Attempt, StepActionEvent | None]
+
+
+class Executor:
+    """Takes attempts from the connection thread and gives them back ended.
+
+    Args:
+        loop: the main loop, where async tasks run.
+        ended: receives every attempt exactly once, from whichever thread it ended on.
+        threads: how many sync tasks may run at once; threads are started when they are first needed.
+    """
+
+    def __init__(
+        self, *, loop: asyncio.AbstractEventLoop, outcomes: Outcomes, ended: Callable[[Ended], None], threads: int
+    ) -> None:
+        self._loop = loop
+        self._outcomes = outcomes
+        self._ended = ended
+        self._to_loop: Mailbox[Attempt] = Mailbox(loop, self._on_loop)
+        self._pool = ThreadPoolExecutor(max_workers=max(threads, 1), thread_name_prefix="hatchet-task")
+        # Tasks see the context variables as they were where `Worker.start()` was called.
+        self._context = contextvars.copy_context()
+        self._running: set[Attempt] = set()
+        self._stopped = False
+
+    def start(self, attempt: Attempt) -> None:
+        """Begins the attempt. Called on the connection thread; a sync task goes to its thread from here, so that it
+        does not wait for a main loop that an async task blocks."""
+        if attempt.handler.is_async:
+            self._to_loop.put(attempt)
+            return
+        try:
+            self._pool.submit(self._context.copy().run, self._run_sync, attempt)
+        except RuntimeError as error:
+            # Shut down, or the system has no thread left.
+            self._ended((attempt, self._outcomes.failed(attempt.action, error)))
+
+    def cancel(self, attempt: Attempt) -> None:
+        """Acts on a cancelled attempt whose exit flag is up. Called on the connection thread.
+
+        An async task is cancelled at once: its awaits raise CancelledError, and `finally` blocks can clean up. A sync
+        task sees `ctx.exit_flag` (C-5.20).
+        """
+        if attempt.handler.is_async:
+            self._to_loop.put(attempt)
+
+    def stop_now(self) -> bool:
+        """Cancels all async tasks, without a report. On the main loop. True if any was running."""
+        self._stopped = True
+        for attempt in self._running:
+            if attempt.async_task is not None:
+                attempt.async_task.cancel()
+        return bool(self._running)
+
+    def close(self) -> None:
+        """Lets the threads of the pool end; does not wait for them."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _on_loop(self, attempt: Attempt) -> None:
+        """A new attempt, or one whose exit flag was raised; in the second case it may be here for the second time."""
+        task = attempt.async_task
+        if task is not None:
+            task.cancel()
+        elif attempt.context.is_cancelled or self._stopped:
+            self._ended((attempt, None))
+        else:
+            self._running.add(attempt)
+            attempt.async_task = self._loop.create_task(self._run_async(attempt), context=self._context.copy())
+
+    async def _run_async(self, attempt: Attempt) -> None:
+        action, context, task = attempt.action, attempt.context, attempt.handler.task
+        event: StepActionEvent | None = None
+        try:
+            current_context.set(context)
+            try:
+                value = task.parse_input(context.input)
+            except Exception as error:
+                event = self._outcomes.failed(action, error, retry=False)
+                return
+            output = await task.fn(value, context)
+            event = self._outcomes.completed(action, task.serialize_output(output))
+        except KeyboardInterrupt:
+            # Ctrl-C of a worker that does not handle signals: it is meant for the program, not for this task.
+            raise
+        except BaseException as error:
+            # SystemExit too: the task fails, the worker lives. A CancelledError that nobody asked for is the task's own.
+            if not self._stopped:
+                event = self._outcomes.failed(action, error)
+        finally:
+            self._running.discard(attempt)
+            self._ended((attempt, None if context.is_cancelled else event))
+
+    def _run_sync(self, attempt: Attempt) -> None:
+        action, context, task = attempt.action, attempt.context, attempt.handler.task
+        event: StepActionEvent | None = None
+        try:
+            if context.is_cancelled:
+                return
+            current_context.set(context)
+            try:
+                value = task.parse_input(context.input)
+            except Exception as error:
+                event = self._outcomes.failed(action, error, retry=False)
+                return
+            output = task.fn(value, context)
+            event = self._outcomes.completed(action, task.serialize_output(output))
+        except BaseException as error:
+            event = self._outcomes.failed(action, error)
+        finally:
+            self._ended((attempt, None if context.is_cancelled else event))

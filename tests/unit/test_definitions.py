@@ -1,0 +1,216 @@
+"""Validation, checksum and storage form of workflow definitions (behaviour-core C-3)."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+
+from hatchet.core.definitions import (
+    StoredVersion,
+    TaskDefinition,
+    WorkflowDefinition,
+    checksum,
+    from_json,
+    normal_action,
+    stored_version,
+    to_json,
+    topological,
+    validate,
+)
+from hatchet.core.errors import InvalidArgument
+
+
+def task(readable_id: str = "step", **options: object) -> TaskDefinition:
+    return TaskDefinition(**{"readable_id": readable_id, "action": f"flow:{readable_id}".lower(), **options})  # type: ignore[arg-type]
+
+
+def workflow(*tasks: TaskDefinition, **options: object) -> WorkflowDefinition:
+    return WorkflowDefinition(**{"name": "Flow", "tasks": tasks or (task(),), **options})  # type: ignore[arg-type]
+
+
+FULL = workflow(
+    task(
+        "One",
+        execution_timeout="1h",
+        schedule_timeout="10s",
+        retries=3,
+        backoff_factor=1.5,
+        backoff_max_seconds=10,
+        is_durable=True,
+        slot_requests={"gpu": 2},
+    ),
+    task("two", parents=("One",)),
+    description="d",
+    version="v1",
+    default_priority=2,
+    input_json_schema='{"type": "object"}',
+)
+
+
+def mistakes(definition: WorkflowDefinition) -> str:
+    with pytest.raises(InvalidArgument) as refused:
+        validate(definition)
+    return refused.value.message
+
+
+def test_a_good_definition_passes() -> None:
+    validate(FULL)
+
+
+@pytest.mark.parametrize(
+    ("definition", "text"),
+    [
+        (workflow(name=""), "name '' must consist of"),
+        (workflow(name="a b"), "name 'a b' must consist of"),
+        (workflow(name="ä"), "must consist of"),
+        (workflow(name="a\n"), "must consist of"),
+        (WorkflowDefinition(name="f"), "at least one task"),
+        (workflow(task("a"), task("b"), task("a")), "unique, repeated: a"),
+        (workflow(task("a/b", action="f:a")), "readable_id 'a/b'"),
+        (workflow(task(action="flow")), "action 'flow'"),
+        (workflow(task(action="a:b:c:d")), "2 or 3 non-empty parts"),
+        (workflow(task(action="a:")), "2 or 3 non-empty parts"),
+        (workflow(task(execution_timeout="soon")), "execution_timeout: invalid duration 'soon'"),
+        (workflow(task(schedule_timeout="-5m")), "schedule_timeout: invalid duration '-5m'"),
+        (workflow(task(retries=-1)), "retries must be 0 or more"),
+        (workflow(task(backoff_factor=0.5)), "backoff_factor must be between 1 and 1000, not 0.5"),
+        (workflow(task(backoff_factor=1000.5)), "backoff_factor must be"),
+        (workflow(task(backoff_factor=float("nan"))), "backoff_factor must be"),
+        (workflow(task(backoff_max_seconds=0)), "backoff_max_seconds must be between 1 and 86400"),
+        (workflow(task(backoff_max_seconds=86401)), "backoff_max_seconds must be"),
+        (workflow(default_priority=0), "default_priority must be between 1 and 3, not 0"),
+        (workflow(default_priority=4), "default_priority must be"),
+        (workflow(task(slot_requests={"": 1})), "slot type must not be empty"),
+        (workflow(task(slot_requests={"gpu": 0})), "gpu must ask for 1 unit or more, not 0"),
+        (workflow(input_json_schema="{"), "invalid json in field input_json_schema"),
+        (workflow(description="a\x00"), "description must not contain the null character"),
+        (workflow(task("b", parents=("a",))), "dag parent not found: parent step 'a' not found for step 'b'"),
+        (workflow(task("a", parents=("a",))), "has a cycle"),
+        (workflow(task("a", parents=("c",)), task("b", parents=("a",)), task("c", parents=("b",))), "has a cycle"),
+    ],
+)
+def test_c_3_9_to_c_3_28_one_mistake_is_told(definition: WorkflowDefinition, text: str) -> None:
+    message = mistakes(definition)
+    assert message.startswith("Validation failed with the following errors:\n1. ")
+    assert text in message
+    assert len(message.splitlines()) == 2
+
+
+def test_c_3_26_all_mistakes_are_numbered_lines_of_one_message() -> None:
+    message = mistakes(workflow(task("x y", action="a:x", retries=-1), task("b", execution_timeout="1"), name="?"))
+    lines = message.splitlines()
+    assert lines[0] == "Validation failed with the following errors:"
+    assert [line.split(".")[0] for line in lines[1:]] == ["1", "2", "3", "4"]
+    assert "tasks[1] (b): execution_timeout" in lines[4]
+
+
+@pytest.mark.parametrize(("given", "stored"), [("Flow:Step", "flow:step"), ("A:b:C", "a:b:c")])
+def test_c_3_10_actions_are_lower_case(given: str, stored: str) -> None:
+    assert normal_action(given) == stored
+
+
+@pytest.mark.parametrize("action", ["", "a", ":", "a:b:", "a::b", "a:b:c:d", "a:b\x00"])
+def test_c_3_10_bad_actions_are_refused(action: str) -> None:
+    with pytest.raises(InvalidArgument, match="action"):
+        normal_action(action)
+
+
+def test_c_3_20_slots_by_default() -> None:
+    assert task().slots == {"default": 1}
+    assert task(is_durable=True).slots == {"durable": 1}
+    assert task(is_durable=True, slot_requests={"gpu": 2}).slots == {"gpu": 2}
+
+
+def test_c_3_29_topological_order_breaks_ties_by_readable_id() -> None:
+    diamond = (
+        task("d", parents=("b", "c")),
+        task("c", parents=("a",)),
+        task("b", parents=("a",)),
+        task("a"),
+        task("0"),
+    )
+    assert [one.readable_id for one in topological(diamond)] == ["0", "a", "b", "c", "d"]
+
+
+def test_c_3_29_order_of_listing_and_default_slots_change_no_checksum() -> None:
+    one, two, three = task("a"), task("b"), task("c", parents=("a", "b"))
+    first = checksum(workflow(one, two, three))
+    assert first == checksum(workflow(replace(three, parents=("b", "a")), two, one))
+    assert first == checksum(workflow(replace(one, slot_requests={"default": 1}), two, three))
+    durable = workflow(task(is_durable=True))
+    assert checksum(durable) == checksum(workflow(task(is_durable=True, slot_requests={"durable": 1})))
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        workflow(task(execution_timeout="61s")),
+        workflow(task(schedule_timeout="1m")),
+        workflow(task(retries=1)),
+        workflow(task(backoff_factor=2.0)),
+        workflow(task(backoff_max_seconds=2)),
+        workflow(task(is_durable=True)),
+        workflow(task(slot_requests={"default": 2})),
+        workflow(task(action="flow:other")),
+        workflow(task("Step")),
+        workflow(task(), task("b")),
+        workflow(description="x"),
+        workflow(version="x"),
+        workflow(default_priority=1),
+        workflow(input_json_schema="{}"),
+    ],
+)
+def test_c_3_30_every_change_changes_the_checksum(changed: WorkflowDefinition) -> None:
+    assert checksum(changed) != checksum(workflow())
+
+
+def test_c_3_29_checksum_is_the_same_in_every_process() -> None:
+    code = (
+        "from hatchet.core.definitions import *;"
+        "t=TaskDefinition(readable_id='a',action='f:a',slot_requests={'z':1,'b':2,'default':3});"
+        "print(checksum(WorkflowDefinition(name='F',tasks=(t,))))"
+    )
+    found = {
+        subprocess.run(
+            [sys.executable, "-c", code],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in ("1", "2", "3")
+    }
+    assert len(found) == 1
+    assert len(found.pop().strip()) == 64
+
+
+def test_the_stored_form_gives_the_definition_back() -> None:
+    ids = {"One": "id-1", "two": "id-2"}
+    stored = to_json(FULL, ids)
+    assert from_json(stored) == (FULL, ids)
+    # jsonb reorders keys and changes white space.
+    assert from_json(json.dumps(json.loads(stored), sort_keys=True, indent=1)) == (FULL, ids)
+    assert checksum(from_json(stored)[0]) == checksum(FULL)
+
+
+def test_a_stored_version_has_its_seconds_computed() -> None:
+    version = stored_version(
+        FULL, {"One": "id-1", "two": "id-2"}, version_id="v", tenant_id="t", workflow_id="w", order=3
+    )
+    assert isinstance(version, StoredVersion)
+    assert (version.id, version.order, version.name, version.default_priority) == ("v", 3, "Flow", 2)
+    first, second = version.tasks
+    assert (first.id, first.execution_timeout_seconds, first.schedule_timeout_seconds) == ("id-1", 3600.0, 10.0)
+    assert first.slots == {"gpu": 2}
+    # C-3.12: the defaults.
+    assert (second.execution_timeout_seconds, second.schedule_timeout_seconds) == (60.0, 300.0)
+
+
+def test_c_4_29_priority_is_1_when_the_definition_names_none() -> None:
+    version = stored_version(workflow(), {"step": "id"}, version_id="v", tenant_id="t", workflow_id="w", order=1)
+    assert version.default_priority == 1
