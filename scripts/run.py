@@ -13,7 +13,6 @@ import time
 from pathlib import Path
 from types import FrameType
 
-from hatchet.cli import profiles
 from hatchet.cli.local_server import LocalServer
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
@@ -74,14 +73,9 @@ def _trigger(worker: subprocess.Popen[bytes], environment: dict[str, str]) -> bo
 
 
 def _environment() -> dict[str, str]:
-    """Without what points the SDK at another server; it finds the profile by itself when that is the default."""
+    """The profile that was just written, and nothing that points the SDK at another server."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("HATCHET_CLIENT_")}
-    known = profiles.load()
-    if known.default != PROFILE:
-        print(f"Note: the default profile is {known.default!r}; the example is given the token of {PROFILE!r}.")
-        environment["HATCHET_CLIENT_TOKEN"] = known.get(PROFILE).token
-        environment["HATCHET_CLIENT_TLS_STRATEGY"] = known.get(PROFILE).tls_strategy
-    return environment
+    return {**environment, "HATCHET_CLI_PROFILE": PROFILE}
 
 
 def _end(worker: subprocess.Popen[bytes]) -> None:

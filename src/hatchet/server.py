@@ -257,6 +257,7 @@ class Engine:
             database,
             self.registration,
             self.owners,
+            self.flights,
             self.payloads,
             self.bus,
             clock,

@@ -33,7 +33,7 @@ def create_settings_config(env_prefix: str) -> SettingsConfigDict:
     )
 
 
-class HTTPMethod(str, Enum):
+class HTTPMethod(str, Enum):  # noqa: UP042  # StrEnum prints differently
     GET = "GET"
     POST = "POST"
     PUT = "PUT"

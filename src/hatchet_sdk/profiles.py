@@ -36,7 +36,9 @@ def profile_file() -> Path:
 
 
 def find_profile() -> Profile | None:
-    """The profile to use: the one named by ``HATCHET_CLI_PROFILE``, else the default, else ``local``, else the only one.
+    """The profile to use.
+
+    That is the one named by ``HATCHET_CLI_PROFILE``, else the default, else ``local``, else the only one.
 
     Returns None when there is no file or no candidate. Raises ``ConfigurationError`` when the file cannot be read or
     the named profile is not in it.

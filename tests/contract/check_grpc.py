@@ -1,9 +1,9 @@
 """Compare compiled protobuf descriptors with ``grpc.json``, the facts of the wire contract.
 
-``grpc.json`` describes a field as ``<number> <cardinality> <type> [<type name>]``, a map field as
-``<number> map <key type> <value type> [<type name>]``, a member of a oneof with ``oneof:<its name>`` as cardinality,
-and a method as ``[stream] <request> -> [stream] <response>``. What the descriptors have besides is no problem, unless it
-takes a number that the contract uses or reserves.
+``grpc.json`` describes a field as ``<number> <cardinality> <type> [<type name>]``, where a member of a oneof has
+``oneof:<its name>`` as cardinality; a map field as ``<number> map <key type> <value type> [<type name>]``; a method as
+``[stream] <request> -> [stream] <response>``. What the descriptors have besides is no problem, unless it takes a number
+that the contract uses or reserves.
 
 Run ``python tests/contract/check_grpc.py`` to print the problems; exit status 1 says that there are some.
 """

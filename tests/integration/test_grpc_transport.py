@@ -10,7 +10,7 @@ from typing import Any
 import grpc
 import pytest
 from google.protobuf.message import Message
-from grpc_world import AUTH, RUN, WORKER, World, a_world, within
+from grpc_world import AUTH, RUN, WORKER, Tokens, a_world, within
 
 from hatchet.core.errors import (
     Code,
@@ -232,7 +232,7 @@ async def test_methods_outside_the_contract_are_unimplemented() -> None:
 
 def test_a_service_that_the_contract_does_not_have_is_a_mistake_at_start() -> None:
     with pytest.raises(ValueError, match="Dispacher"):
-        Calls({"Dispacher": object()}, tokens=None, streams=OpenStreams(), max_message_bytes=1)  # type: ignore[arg-type]
+        Calls({"Dispacher": object()}, tokens=Tokens(), streams=OpenStreams(), max_message_bytes=1)
 
 
 # Sizes and compression -----------------------------------------------------------------------------------------
@@ -396,17 +396,16 @@ async def test_open_streams_refuses_new_streams_once_it_is_closed() -> None:
 # Port and options ----------------------------------------------------------------------------------------------
 
 
+def server_on(port: int) -> GrpcServer:
+    return GrpcServer(
+        services={}, tokens=Tokens(), host="127.0.0.1", port=port, credentials=None, max_message_bytes=1000
+    )
+
+
 async def test_a_port_in_use_is_a_clear_paragraph() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        server = GrpcServer(
-            services={},
-            tokens=None,
-            host="127.0.0.1",
-            port=port,
-            credentials=None,
-            max_message_bytes=1,  # type: ignore[arg-type]
-        )
+        server = server_on(port)
         with pytest.raises(FailedPrecondition) as refused:
             await server.start()
     assert str(port) in refused.value.message
@@ -415,23 +414,10 @@ async def test_a_port_in_use_is_a_clear_paragraph() -> None:
     await server.stop(1)
 
 
-async def test_two_servers_do_not_share_a_port(world_port: World) -> None:
-    server = GrpcServer(
-        services={},
-        tokens=None,
-        host="127.0.0.1",
-        port=world_port.port,
-        credentials=None,
-        max_message_bytes=1,  # type: ignore[arg-type]
-    )
-    with pytest.raises(FailedPrecondition):
-        await server.start()
-
-
-@pytest.fixture
-async def world_port() -> AsyncIterator[World]:
+async def test_two_servers_do_not_share_a_port() -> None:
     async with a_world() as world:
-        yield world
+        with pytest.raises(FailedPrecondition):
+            await server_on(world.port).start()
 
 
 def test_c_1_21_options_allow_the_pings_of_clients_and_do_not_limit_streams() -> None:

@@ -55,6 +55,28 @@ def place() -> Iterator[Path]:
     shutil.rmtree(path, ignore_errors=True)
 
 
+@pytest.fixture(scope="module")
+def made() -> Iterator[Path]:
+    """The directory of a server that was started once and stopped."""
+
+    async def make(path: Path) -> None:
+        async with EmbeddedPostgres(path):
+            pass
+
+    place = Path(tempfile.mkdtemp(prefix="hatchet-made-"))
+    place.chmod(0o755)
+    asyncio.run(make(place / "data"))
+    yield place / "data"
+    shutil.rmtree(place, ignore_errors=True)
+
+
+@pytest.fixture
+def data(made: Path, place: Path) -> Path:
+    """A directory like ``made``, which saves the second that initdb takes."""
+    subprocess.run(["cp", "-a", str(made), str(place / "data")], check=True)
+    return place / "data"
+
+
 class Owner:
     """A process that owns a server, as the engine does."""
 
@@ -75,8 +97,8 @@ class Owner:
 
 
 @pytest.fixture
-def owner(place: Path) -> Iterator[Owner]:
-    running = Owner(place / "data")
+def owner(data: Path) -> Iterator[Owner]:
+    running = Owner(data)
     yield running
     if running.process.poll() is None:
         running.dismiss()
@@ -125,16 +147,16 @@ async def test_starts_serves_and_starts_again_with_its_data(tmp_path: Path) -> N
         assert await ask(again.dsn(), "SELECT sum(n) FROM kept") == 1
 
 
-async def test_a_users_own_settings_are_kept(tmp_path: Path) -> None:
-    async with EmbeddedPostgres(tmp_path / "data") as embedded:
+async def test_a_users_own_settings_are_kept(data: Path) -> None:
+    async with EmbeddedPostgres(data) as embedded:
         (embedded.cluster / "custom.conf").write_text("work_mem = '7MB'\n")
         (embedded.cluster / "custom.conf").chmod(0o644)
-    async with EmbeddedPostgres(tmp_path / "data") as embedded:
+    async with EmbeddedPostgres(data) as embedded:
         assert await ask(embedded.dsn(), "SHOW work_mem") == "7MB"
 
 
-async def test_only_its_user_can_enter_the_sockets_directory(place: Path) -> None:
-    async with EmbeddedPostgres(place / "data") as embedded:
+async def test_only_its_user_can_enter_the_sockets_directory(data: Path) -> None:
+    async with EmbeddedPostgres(data) as embedded:
         directory = Path(parse_qs(urlsplit(embedded.dsn()).query)["host"][0])
         assert directory.stat().st_mode & 0o777 == 0o700
 
@@ -158,57 +180,57 @@ def test_a_killed_owners_socket_directory_is_removed_by_the_next(place: Path) ->
 
 
 async def test_where_unix_sockets_do_not_work_it_asks_for_a_password_on_a_private_port(tmp_path: Path) -> None:
-    async with EmbeddedPostgres(tmp_path / "data", unix_socket=False) as embedded:
+    async with EmbeddedPostgres(data, unix_socket=False) as embedded:
         parts = urlsplit(embedded.dsn())
         assert parts.hostname == "127.0.0.1"
         assert await ask(embedded.dsn(), "SELECT 1") == 1
         assert parts.password is not None
         with pytest.raises(asyncpg.InvalidPasswordError):
             await ask(embedded.dsn().replace(parts.password, "guessed"), "SELECT 1")
-        assert (tmp_path / "data" / "password").stat().st_mode & 0o077 == 0
+        assert (data / "password").stat().st_mode & 0o077 == 0
 
 
-async def test_the_server_dies_with_its_killed_owner_and_the_next_start_has_the_data(owner: Owner, place: Path) -> None:
+async def test_the_server_dies_with_its_killed_owner_and_the_next_start_has_the_data(owner: Owner, data: Path) -> None:
     await remember(owner.dsn, 7)
     owner.kill()
     until(lambda: gone(owner.server))
-    async with EmbeddedPostgres(place / "data") as embedded:
+    async with EmbeddedPostgres(data) as embedded:
         assert await ask(embedded.dsn(), "SELECT sum(n) FROM kept") == 7
 
 
-async def test_a_start_right_after_the_owner_was_killed_waits_for_its_server(owner: Owner, place: Path) -> None:
+async def test_a_start_right_after_the_owner_was_killed_waits_for_its_server(owner: Owner, data: Path) -> None:
     await remember(owner.dsn, 7)
     owner.kill()
-    async with EmbeddedPostgres(place / "data") as embedded:
+    async with EmbeddedPostgres(data) as embedded:
         assert await ask(embedded.dsn(), "SELECT sum(n) FROM kept") == 7
 
 
-async def test_owner_and_server_killed_together(owner: Owner, place: Path) -> None:
+async def test_owner_and_server_killed_together(owner: Owner, data: Path) -> None:
     await remember(owner.dsn, 7)
     # Stopped first, so that the server cannot shut down cleanly when its owner dies.
     owner.server.suspend()
     owner.kill()
     owner.server.kill()
     until(lambda: gone(owner.server))
-    async with EmbeddedPostgres(place / "data") as embedded:
+    async with EmbeddedPostgres(data) as embedded:
         assert await ask(embedded.dsn(), "SELECT sum(n) FROM kept") == 7
 
 
-async def test_an_orphan_that_nothing_ended_is_stopped(place: Path) -> None:
-    embedded = EmbeddedPostgres(place / "data")
+async def test_an_orphan_that_nothing_ended_is_stopped(data: Path) -> None:
+    embedded = EmbeddedPostgres(data)
     dsn = await embedded.start()
     await remember(dsn, 7)
     orphan = psutil.Process(embedded.pid or 0)
     # What a crash without PR_SET_PDEATHSIG leaves: the server runs, nobody holds the lock.
     embedded._lock.release()
-    async with EmbeddedPostgres(place / "data") as successor:
+    async with EmbeddedPostgres(data) as successor:
         assert gone(orphan)
         assert await ask(successor.dsn(), "SELECT sum(n) FROM kept") == 7
     embedded._child = None
 
 
-async def test_a_pid_file_that_names_a_stranger_does_not_keep_it_from_starting(tmp_path: Path) -> None:
-    embedded = EmbeddedPostgres(tmp_path / "data")
+async def test_a_pid_file_that_names_a_stranger_does_not_keep_it_from_starting(data: Path) -> None:
+    embedded = EmbeddedPostgres(data)
     await embedded.start()
     await embedded.stop()
     stranger = subprocess.Popen(["sleep", "600"])
@@ -222,8 +244,8 @@ async def test_a_pid_file_that_names_a_stranger_does_not_keep_it_from_starting(t
         stranger.wait()
 
 
-async def test_a_killed_server_comes_back_at_the_same_address(tmp_path: Path) -> None:
-    async with EmbeddedPostgres(tmp_path / "data") as embedded:
+async def test_a_killed_server_comes_back_at_the_same_address(data: Path) -> None:
+    async with EmbeddedPostgres(data) as embedded:
         dsn = embedded.dsn()
         await remember(dsn, 3)
         assert await embedded.ensure_running() is False
@@ -234,9 +256,9 @@ async def test_a_killed_server_comes_back_at_the_same_address(tmp_path: Path) ->
         assert await ask(dsn, "SELECT sum(n) FROM kept") == 3
 
 
-async def test_a_second_owner_is_refused_with_the_pid_of_the_first(owner: Owner, place: Path) -> None:
+async def test_a_second_owner_is_refused_with_the_pid_of_the_first(owner: Owner, data: Path) -> None:
     with pytest.raises(FailedPrecondition, match=rf"in use by another server \(process {owner.process.pid}\)"):
-        await EmbeddedPostgres(place / "data").start()
+        await EmbeddedPostgres(data).start()
     assert await ask(owner.dsn, "SELECT 1") == 1
 
 
@@ -309,9 +331,9 @@ async def test_a_disk_that_is_full(place: Path) -> None:
         subprocess.run(["umount", str(place)], check=True)
 
 
-async def test_a_server_that_does_not_come_up_is_quoted(tmp_path: Path) -> None:
+async def test_a_server_that_does_not_come_up_is_quoted(data: Path) -> None:
     with pytest.raises(FailedPrecondition, match=r'did not start\. Its last words: .*"no_such_setting"'):
-        await EmbeddedPostgres(tmp_path / "data", settings={"no_such_setting": "1"}).start()
+        await EmbeddedPostgres(data, settings={"no_such_setting": "1"}).start()
 
 
 async def test_a_chosen_directory_without_programs_is_refused(tmp_path: Path) -> None:
@@ -329,9 +351,9 @@ def test_the_wheel_is_found_without_being_imported() -> None:
 
 
 @as_root
-async def test_root_keeps_the_directories_that_the_servers_user_cannot_enter(place: Path) -> None:
+async def test_root_keeps_the_directories_that_the_servers_user_cannot_enter(data: Path, place: Path) -> None:
     place.chmod(0o700)
-    async with EmbeddedPostgres(place / "data") as embedded:
+    async with EmbeddedPostgres(data) as embedded:
         assert await ask(embedded.dsn(), "SELECT 1") == 1
         assert psutil.Process(embedded.pid or 0).uids().effective != 0
     assert place.stat().st_mode & 0o777 == 0o700
@@ -340,7 +362,7 @@ async def test_root_keeps_the_directories_that_the_servers_user_cannot_enter(pla
 
 @as_root
 async def test_programs_that_the_servers_user_cannot_reach_are_copied(
-    place: Path, monkeypatch: pytest.MonkeyPatch
+    data: Path, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     package = find_binaries(None, 18).bin.parent.parent
     closed = place / "closed"
@@ -349,10 +371,10 @@ async def test_programs_that_the_servers_user_cannot_reach_are_copied(
     closed.chmod(0o700)
     hidden = Binaries(closed / package.name / "pginstall" / "bin", 18, wheel=package.name)
     monkeypatch.setattr(server, "find_binaries", lambda chosen, major: hidden)
-    async with EmbeddedPostgres(place / "data") as embedded:
+    async with EmbeddedPostgres(data) as embedded:
         assert await ask(embedded.dsn(), "SELECT 1") == 1
         program = psutil.Process(embedded.pid or 0).exe()
-        assert program.startswith(str(place / "data" / "programs"))
+        assert program.startswith(str(data / "programs"))
     assert closed.stat().st_mode & 0o777 == 0o700
 
 

@@ -20,9 +20,9 @@ from hatchet.core.errors import Unavailable
 
 class Server:
     server_url, health_port, dsn, default_tenant_id = "http://localhost:1", None, "postgresql://nowhere", "t"
-    grpc_address = "127.0.0.1:7"
     def __init__(self, settings):
         self.how = os.environ["HOW"]
+        self.grpc_address = settings.broadcast_address()
     async def start(self):
         if self.how == "refuse":
             raise Unavailable("cannot reach the database: nobody is at home. Check DATABASE_URL.")

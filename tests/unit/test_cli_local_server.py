@@ -15,6 +15,7 @@ import psutil
 import pytest
 
 from hatchet.cli import local_server, ports, runtime
+from hatchet.cli.home import home
 from hatchet.cli.local_server import LocalServer
 from hatchet.cli.runtime import Presence, Runtime
 from hatchet.core.errors import FailedPrecondition, InvalidArgument
@@ -72,6 +73,7 @@ def eventually(condition: Callable[[], bool]) -> None:
 
 def test_r_37_1_start_again_finds_the_running_server(server: LocalServer) -> None:
     first = server.start()
+    assert home().stat().st_mode & 0o777 == 0o700
     second = server.start()
     assert first.started_now
     assert not second.started_now

@@ -67,7 +67,7 @@ async def _serve(settings: Settings, *, graceful: bool) -> None:
     stop = _stop_on_signals()
     try:
         if await _started(server, stop):
-            presence.announce(_runtime(server, settings))
+            presence.announce(_runtime(server))
             log.info("ready", grpc=server.grpc_address, url=server.server_url, health_port=server.health_port)
             await stop.wait()
         log.info("stopping", graceful=graceful)
@@ -106,12 +106,11 @@ def _stop_on_signals() -> asyncio.Event:
     return stop
 
 
-def _runtime(server: Server, settings: Settings) -> Runtime:
-    port = int(server.grpc_address.rpartition(":")[2])
+def _runtime(server: Server) -> Runtime:
     return Runtime(
         pid=os.getpid(),
         dsn=server.dsn,
-        grpc_address=settings.broadcast_address(port),
+        grpc_address=server.grpc_address,
         server_url=server.server_url,
         health_port=server.health_port,
         tenant_id=server.default_tenant_id,

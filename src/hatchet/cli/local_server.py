@@ -68,7 +68,8 @@ class LocalServer:
 
         Raises :class:`FailedPrecondition` with the reason, as the server's own log gives it, when it does not start.
         """
-        private_directory(self.data_dir)
+        for directory in (home(), self.data_dir):
+            private_directory(directory)
         with locked(self.data_dir / "start.lock"):
             if self.is_running():
                 return self._joined()

@@ -72,11 +72,7 @@ class Profiles:
 
     def put(self, profile: Profile) -> None:
         """Add or replace a profile. Raises :class:`InvalidArgument` for a name that cannot be one."""
-        if not _NAME.match(profile.name):
-            raise InvalidArgument(
-                f"{profile.name!r} cannot be the name of a profile: use 1 to 63 letters, digits, dots, dashes and "
-                "underscores, beginning with a letter or digit."
-            )
+        check_name(profile.name)
         self.by_name[profile.name] = profile
 
     def remove(self, name: str) -> None:
@@ -90,6 +86,15 @@ class Profiles:
         if not self.by_name:
             return "No profile exists yet: `hatchet server start` makes one, and so does `hatchet profile add`."
         return f"Profiles: {', '.join(self.by_name)}."
+
+
+def check_name(name: str) -> None:
+    """Raises :class:`InvalidArgument` when ``name`` cannot be one of a profile."""
+    if not _NAME.match(name):
+        raise InvalidArgument(
+            f"{name!r} cannot be the name of a profile: use 1 to 63 letters, digits, dots, dashes and underscores, "
+            "beginning with a letter or digit."
+        )
 
 
 def path() -> Path:

@@ -61,9 +61,10 @@ def start(
     disable_auth: bool = typer.Option(False, "--disable-auth", help="Not served in this version."),
 ) -> None:
     """Start the server in the background, or say where it runs. Returns when it is ready."""
-    from hatchet.cli import profile_token
+    from hatchet.cli import profile_token, profiles
     from hatchet.cli.local_server import LocalServer
 
+    profiles.check_name(profile)
     if disable_auth:
         raise Unimplemented(
             "--disable-auth is not served in this version. Nothing is lost without it: the profile that "
@@ -74,10 +75,12 @@ def start(
     began = time.monotonic()
     server = LocalServer(project_name)
     running = server.start(dashboard_port=dashboard_port, grpc_port=grpc_port)
-    is_default = profile_token.refresh(profile, server.data_dir, running.runtime)
+    is_default = profile_token.refresh(profile, server.data_dir)
     seconds = time.monotonic() - began
     print(f"Hatchet is ready ({seconds:.1f} s)." if running.started_now else "Hatchet is already running.")
-    _print_place(server, running, profile + (" (default)" if is_default else ""))
+    _print_place(server, running)
+    print(f"  Profile    {profile}{' (default)' if is_default else ''}")
+    print("  Admin      admin@example.com with Admin123!!, unless ADMIN_EMAIL and ADMIN_PASSWORD said otherwise\n")
     _note_other_ports(running, dashboard_port, grpc_port)
 
 
@@ -107,7 +110,7 @@ def status(project_name: str = PROJECT) -> None:
         raise typer.Exit(1)
     health = _health(running)
     print(f"Hatchet ({server.project}) is running (process {running.runtime.pid}): {health}.")
-    _print_place(server, running, None)
+    _print_place(server, running)
     if health != "ready":
         raise typer.Exit(1)
 
@@ -134,17 +137,29 @@ def logs(
             print(line, flush=True)
 
 
-def _print_place(server: LocalServer, running: Running, profile: str | None) -> None:
-    rows = {"Dashboard": running.runtime.server_url, "gRPC": running.runtime.grpc_address}
-    if profile:
-        rows["Profile"] = profile
-    rows["Sign in"] = "as ADMIN_EMAIL with ADMIN_PASSWORD (unless set: admin@example.com, Admin123!!)"
-    rows["Data"] = str(server.data_dir)
-    rows["Log"] = f"{server.log_file}  (hatchet server logs --follow)"
+def _print_place(server: LocalServer, running: Running) -> None:
+    url = running.runtime.server_url
+    rows = {
+        "Dashboard": url if _answers(url) else f"{url}  (this version does not serve it yet)",
+        "gRPC": running.runtime.grpc_address,
+        "Data": str(server.data_dir),
+        "Log": f"{server.log_file}  (hatchet server logs --follow)",
+    }
     print()
     for key, value in rows.items():
         print(f"  {key:<11}{value}")
-    print()
+
+
+def _answers(url: str) -> bool:
+    """Whether somebody listens at the address."""
+    import socket
+    from urllib.parse import urlsplit
+
+    try:
+        socket.create_connection((urlsplit(url).hostname or "", urlsplit(url).port or 80), timeout=1).close()
+    except OSError:
+        return False
+    return True
 
 
 def _note_other_ports(running: Running, dashboard_port: int, grpc_port: int) -> None:

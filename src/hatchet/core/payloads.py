@@ -18,6 +18,15 @@ class TaskPayload:
     child_key: str | None = None
 
     @property
+    def spawn_key(self) -> str | None:
+        """What a child run is told apart by among the children of its parent task: its key, else its index (C-4.13)."""
+        if self.parent_task_id is None:
+            return None
+        if self.child_key:
+            return f"key:{self.child_key}"
+        return None if self.child_index is None else f"index:{self.child_index}"
+
+    @property
     def size(self) -> int:
         """Characters held, the unit of the payload cache."""
         return len(self.input) + len(self.additional_metadata) + 200

@@ -21,6 +21,34 @@ Result = TypeVar("Result")
 Flush = Callable[[Sequence[Item]], Awaitable[Sequence[Result]]]
 
 
+class Pace:
+    """Keeps the starts of flushes apart: at least ``gap`` seconds, and longer while flushes take long.
+
+    A flush that took long was one of a busy server; waiting twice its time makes the next batch larger instead of
+    letting many small ones compete. The first flush after a pause never waits.
+    """
+
+    LONGEST = 0.010
+
+    def __init__(self, gap: float) -> None:
+        self._gap = gap
+        self._next_start = 0.0
+        self._started = 0.0
+
+    async def wait(self) -> None:
+        """Return when the next flush may start."""
+        loop = asyncio.get_running_loop()
+        delay = self._next_start - loop.time()
+        if delay > 0:
+            await asyncio.sleep(delay)
+        self._started = loop.time()
+
+    def done(self) -> None:
+        """The flush that :meth:`wait` let start is over."""
+        took = asyncio.get_running_loop().time() - self._started
+        self._next_start = self._started + max(self._gap, min(2 * took, self.LONGEST)) if self._gap else 0.0
+
+
 class Batcher(Generic[Item, Result]):
     """Collects items and writes them in batches; each item's submitter waits for its own result.
 
@@ -41,11 +69,10 @@ class Batcher(Generic[Item, Result]):
         self.name = name
         self._flush = flush
         self._maximum = maximum
-        self._gap = gap
+        self._pace = Pace(gap)
         self._high_water = high_water
         self._pending: deque[tuple[Item, asyncio.Future[Result]]] = deque()
         self._task: asyncio.Task[None] | None = None
-        self._last_start = 0.0
 
     def submit(self, item: Item) -> asyncio.Future[Result]:
         """Queue one item. Raises :class:`ResourceExhausted` past the high-water mark: memory stays bounded."""
@@ -74,15 +101,12 @@ class Batcher(Generic[Item, Result]):
                 await asyncio.shield(self._task)
 
     async def _run(self) -> None:
-        loop = asyncio.get_running_loop()
         try:
             while self._pending:
-                wait = self._last_start + self._gap - loop.time()
-                if wait > 0:
-                    await asyncio.sleep(wait)
-                self._last_start = loop.time()
+                await self._pace.wait()
                 batch = [self._pending.popleft() for _ in range(min(len(self._pending), self._maximum))]
                 await self._write(batch)
+                self._pace.done()
         finally:
             self._task = None
 

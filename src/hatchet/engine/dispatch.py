@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import structlog
 
 from hatchet.core.clock import Clock
+from hatchet.core.errors import ResourceExhausted
 from hatchet.core.messages import Action, ActionKind, Send
 from hatchet.core.payloads import TaskPayload, action_payload
 from hatchet.core.transitions import Event, EventKind, State, decide
@@ -150,7 +151,12 @@ class Dispatch:
             while outbox and not session.is_closed:
                 action, flight = outbox[0]
                 if flight is None or self._flights.get(action.task_id) is flight:
-                    await send(action)
+                    try:
+                        await send(action)
+                    except ResourceExhausted as error:
+                        # Too large for the transport (C-2.35): that one fails, the stream and those behind it go on.
+                        if flight is not None:
+                            self._background.spawn(self._hand_over_failed(flight, error.message))
                 outbox.popleft()
 
     def _end(self, session: Session) -> None:

@@ -18,6 +18,7 @@ from hatchet.core.errors import Unavailable
 from hatchet.core.placement import WorkerPool, WorkerSlots, place
 from hatchet.core.ready_queue import ReadyQueues, ReadyTask
 from hatchet.engine.backoff import Backoff
+from hatchet.engine.batcher import Pace
 from hatchet.engine.memory import Flight, Flights
 from hatchet.engine.workers import WorkerRecord, Workers
 from hatchet.store.leases import HeldLease, still_held
@@ -70,11 +71,10 @@ class TenantScheduler:
         self._flights = flights
         self._dispatch = dispatch
         self._clock = clock
-        self._flush_gap = flush_gap
+        self._pace = Pace(flush_gap)
         self._flush_maximum = flush_maximum
         self._lost = lost
         self._wake = asyncio.Event()
-        self._last_flush = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._task: asyncio.Task[None] | None = None
 
@@ -200,18 +200,16 @@ class TenantScheduler:
                 await task
 
     async def _run(self) -> None:
-        loop = asyncio.get_running_loop()
         while True:
             await self._wake.wait()
-            wait = self._last_flush + self._flush_gap - loop.time()
-            if wait > 0:
-                await asyncio.sleep(wait)
+            await self._pace.wait()
             self._wake.clear()
-            while placed := place(self.queues, self.pool, self._flush_maximum):
-                self._last_flush = loop.time()
+            placed = place(self.queues, self.pool, self._flush_maximum)
+            if placed:
                 await self._assign(placed)
-                # Let reports in before the next look: it then sees the slots that they freed.
-                await asyncio.sleep(max(0.0, self._last_flush + self._flush_gap - loop.time()))
+                self._pace.done()
+                # The limit may have cut this pass short.
+                self._wake.set()
 
     async def _assign(self, placed: list[tuple[ReadyTask, WorkerSlots]]) -> None:
         for task, _ in placed:

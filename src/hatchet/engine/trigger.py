@@ -17,10 +17,10 @@ from hatchet.core.payloads import TaskPayload
 from hatchet.core.ready_queue import ReadyTask
 from hatchet.engine.batcher import Batcher
 from hatchet.engine.bus import Bus
-from hatchet.engine.memory import Owners, PayloadCache
+from hatchet.engine.memory import Flights, Owners, PayloadCache
 from hatchet.engine.registration import Registration
 from hatchet.store.pool import Database
-from hatchet.store.tasks import NewTask, append_tasks
+from hatchet.store.tasks import NewTask, append_tasks, existing_tasks
 
 Accepted = tuple[NewTask, StoredVersion]
 
@@ -33,6 +33,7 @@ class Trigger:
         database: Database,
         registration: Registration,
         owners: Owners,
+        flights: Flights,
         payloads: PayloadCache,
         bus: Bus,
         clock: Clock,
@@ -45,12 +46,13 @@ class Trigger:
         self._database = database
         self._registration = registration
         self._owners = owners
+        self._flights = flights
         self._payloads = payloads
         self._bus = bus
         self._clock = clock
         self._ids = ids
         self._instance_id = instance_id
-        self._writes: Batcher[Accepted, None] = Batcher(
+        self._writes: Batcher[Accepted, str] = Batcher(
             "triggers", self._write, gap=flush_gap, maximum=flush_maximum, high_water=100_000
         )
 
@@ -69,9 +71,8 @@ class Trigger:
         for item in items:
             version = versions[item.workflow_name]
             accepted.append((self._checked(tenant_id, item, version, now), version))
-        for written in self._writes.submit_all(accepted):
-            await written
-        return [task.id for task, _ in accepted]
+        await self._check_parents(tenant_id, [task.payload for task, _ in accepted])
+        return [await written for written in self._writes.submit_all(accepted)]
 
     async def drain(self) -> None:
         """Wait for the writes that are under way."""
@@ -92,10 +93,26 @@ class Trigger:
         )
         return NewTask(tenant_id, self._ids.new(), version.id, version.tasks[0].id, priority, payload, now)
 
-    async def _write(self, batch: Sequence[Accepted]) -> list[None]:
-        await append_tasks(self._database, self._instance_id, [task for task, _ in batch])
+    async def _check_parents(self, tenant_id: str, payloads: Sequence[TaskPayload]) -> None:
+        """C-4.8: a parent must be a task of the tenant. One that runs here is known without asking."""
+        parents = {payload.parent_task_id for payload in payloads if payload.parent_task_id}
+        unsure = [parent for parent in parents if not self._runs_here(tenant_id, parent)]
+        if not unsure:
+            return
+        missing = sorted(set(unsure) - await existing_tasks(self._database, tenant_id, unsure))
+        if missing:
+            raise InvalidArgument(f"parent_task_run_external_id: no such task: {', '.join(missing)}")
+
+    def _runs_here(self, tenant_id: str, task_id: str) -> bool:
+        flight = self._flights.get(task_id)
+        return flight is not None and flight.tenant_id == tenant_id
+
+    async def _write(self, batch: Sequence[Accepted]) -> list[str]:
+        held = await append_tasks(self._database, self._instance_id, [task for task, _ in batch])
         by_tenant: dict[str, list[ReadyTask]] = {}
         for task, version in batch:
+            if task.id in held:
+                continue
             ready = ReadyTask(task.id, version, task.priority, task.inserted_at)
             by_tenant.setdefault(task.tenant_id, []).append(ready)
         payloads = {task.id: task.payload for task, _ in batch}
@@ -108,7 +125,7 @@ class Trigger:
             for ready in tasks:
                 self._payloads.put(ready.id, payloads[ready.id])
             owner.accepted(tasks)
-        return [None] * len(batch)
+        return [held.get(task.id, task.id) for task, _ in batch]
 
 
 def _uuid(text: str | None, field: str) -> str | None:

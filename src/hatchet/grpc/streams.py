@@ -8,7 +8,7 @@ from typing import Any
 
 import structlog
 
-from hatchet.core.errors import Unavailable
+from hatchet.core.errors import HatchetError, Unavailable
 
 _log = structlog.get_logger(__name__)
 
@@ -57,7 +57,9 @@ class OpenStreams:
 async def _ended(task: asyncio.Task[None]) -> None:
     task.cancel()
     await asyncio.wait((task,))
-    if not task.cancelled() and (error := task.exception()) is not None:
+    error = None if task.cancelled() else task.exception()
+    # A handler may well notice the end by a failing send before it is cancelled.
+    if error is not None and not isinstance(error, HatchetError):
         _log.warning("a stream's handler failed while it was ended", exc_info=error)
 
 

@@ -4,6 +4,7 @@ A handler is an async method of a service object, named like the contract's meth
 ``(caller, request) -> response``; for a server stream ``(caller, request, send) -> None``; for a bidirectional one
 ``(caller, requests, send) -> None``. ``send(message)`` may be called from several coroutines; it raises
 ResourceExhausted for a message above the limit (the stream stays usable), and Unavailable once the stream is gone.
+After a ``send`` that was cancelled while it waited for a slow client nothing more can be sent: the handler has to end.
 
 All decisions that do not depend on the call are taken in :class:`Calls` when the server starts. Messages are parsed and
 written here and not by grpc, because authentication comes before parsing (C-1.10) and bytes that are no message are the

@@ -14,6 +14,7 @@ def trigger_item(request: TriggerWorkflowRequest) -> TriggerItem:
 
     An empty parent id is the same as none, because some clients send it outside tasks (C-4.11).
     """
+    _optional_uuid(request.desired_worker_id, "desired_worker_id")
     _refuse_placement(request)
     child_key = request.child_key if request.HasField("child_key") else ""
     return TriggerItem(

@@ -8,7 +8,7 @@ from hatchet.core.ids import lowest_at
 from hatchet.store.pool import Connected, Database
 from hatchet.store.statements import sql
 
-FACT_TABLES = ("task", "task_assignment", "task_start", "task_result", "task_note")
+FACT_TABLES = ("task", "task_assignment", "task_start", "task_result", "task_note", "task_child")
 """Tables partitioned by the UUIDv7 of their task."""
 
 DAY = 86_400.0

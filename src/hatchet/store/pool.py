@@ -44,6 +44,16 @@ class Queries(Protocol):
         ...
 
 
+class _Connection(asyncpg.Connection):
+    """A connection that goes back to its pool as it is: nothing here changes a session, and the reset would double
+    the number of statements."""
+
+    __slots__ = ()
+
+    def get_reset_query(self) -> str:
+        return ""
+
+
 class Connected:
     """The named statements on one connection, inside one transaction."""
 
@@ -78,6 +88,7 @@ class Database:
                 dsn,
                 min_size=min_connections,
                 max_size=max_connections,
+                connection_class=_Connection,
                 max_inactive_connection_lifetime=300,
                 command_timeout=60,
                 server_settings={

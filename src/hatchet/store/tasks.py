@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from hatchet.core.payloads import TaskPayload
 from hatchet.core.statuses import Outcome
 from hatchet.store.leases import HeldLease
-from hatchet.store.pool import Database, Row
+from hatchet.store.pool import Database, Queries, Row
 
 
 @dataclass(slots=True, frozen=True)
@@ -63,8 +63,39 @@ class NewResult:
     internal_retries: int
 
 
-async def append_tasks(database: Database, creator: str, tasks: Sequence[NewTask]) -> None:
-    """Write new tasks; committed when this returns."""
+async def append_tasks(database: Database, creator: str, tasks: Sequence[NewTask]) -> dict[str, str]:
+    """Write new tasks; committed when this returns.
+
+    A task whose parent already spawned a run under the same key is not written (behaviour-core C-4.13): the answer maps
+    its id to the id of the run that holds the key.
+    """
+    if not any(task.payload.spawn_key for task in tasks):
+        await _append(database, creator, tasks)
+        return {}
+    async with database.transaction() as transaction:
+        held = await _claim_keys(transaction, [task for task in tasks if task.payload.spawn_key])
+        await _append(transaction, creator, [task for task in tasks if task.id not in held])
+    return held
+
+
+async def existing_tasks(database: Database, tenant_id: str, ids: Sequence[str]) -> set[str]:
+    """Those of the ids that are tasks of the tenant."""
+    return {str(row["id"]) for row in await database.fetch("task_existing", tenant_id, ids)}
+
+
+async def _claim_keys(transaction: Queries, children: Sequence[NewTask]) -> dict[str, str]:
+    columns = (
+        [task.tenant_id for task in children],
+        [task.payload.parent_task_id for task in children],
+        [task.payload.spawn_key for task in children],
+        [task.id for task in children],
+    )
+    await transaction.execute("child_claim", *columns)
+    holders = await transaction.fetch("child_holders", *columns)
+    return {str(row["asked_id"]): str(row["child_id"]) for row in holders if row["asked_id"] != row["child_id"]}
+
+
+async def _append(database: Queries, creator: str, tasks: Sequence[NewTask]) -> None:
     payloads = [task.payload for task in tasks]
     await database.execute(
         "task_append",

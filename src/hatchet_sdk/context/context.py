@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from hatchet_sdk.context.link import WorkerLink
 from hatchet_sdk.context.payload import ActionPayload, parse_payload
 from hatchet_sdk.context.worker_context import WorkerContext
+from hatchet_sdk.declare.durations import timedelta_to_expr
 from hatchet_sdk.wire.loop_thread import connection_thread
 
 if TYPE_CHECKING:
@@ -34,12 +35,14 @@ class Context:
         *,
         link: WorkerLink,
         worker: WorkerContext,
+        workflow_name: str,
         max_attempts: int,
         lifespan: Any = None,
     ) -> None:
         self._action = action
         self._link = link
         self._worker = worker
+        self._workflow_name = workflow_name
         self._max_attempts = max_attempts
         self._lifespan = lifespan
         self._payload: dict[str, Any] | None = None
@@ -108,8 +111,7 @@ class Context:
 
     @property
     def workflow_name(self) -> str:
-        """The name of the workflow as the engine knows it, namespace included and in lower case (C-3.10)."""
-        return self._action.action_id.rpartition(":")[0]
+        return self._workflow_name
 
     @property
     def workflow_id(self) -> str | None:
@@ -235,7 +237,7 @@ class Context:
         await connection_thread().call(self._refresh_timeout(increment_by))
 
     async def _refresh_timeout(self, increment_by: timedelta | str) -> None:
-        await self._link.calls.refresh_timeout(self.task_run_id, _duration_text(increment_by))
+        await self._link.calls.refresh_timeout(self.task_run_id, timedelta_to_expr(increment_by))
 
     def log(self, line: str | Mapping[str, Any], raise_on_error: bool = False) -> None:
         """Writes a line to the Python logger `hatchet.task` of this process.
@@ -251,10 +253,3 @@ class Context:
     async def aio_log(self, line: str | Mapping[str, Any], raise_on_error: bool = False) -> None:
         """Like `log`."""
         self.log(line, raise_on_error)
-
-
-def _duration_text(duration: timedelta | str) -> str:
-    if isinstance(duration, str):
-        return duration
-    milliseconds = round(duration.total_seconds() * 1000)
-    return f"{milliseconds // 1000}s" if milliseconds % 1000 == 0 else f"{milliseconds}ms"

@@ -16,4 +16,3 @@ class WorkerLink(Protocol):
 
     @property
     def calls(self) -> Calls: ...
-

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic_core import from_json
 
 
 class ActionPayload(BaseModel):
@@ -42,7 +42,7 @@ def parse_payload(text: str) -> dict[str, Any]:
     Raises:
         ValueError: the text is not a JSON object.
     """
-    payload = json.loads(text) if text else {}
+    payload = from_json(text) if text else {}
     if not isinstance(payload, dict):
         raise ValueError(f"the payload of the task must be a JSON object, got {type(payload).__name__}")
     return payload

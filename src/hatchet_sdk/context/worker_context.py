@@ -13,11 +13,11 @@ class WorkerContext:
 
     def __init__(self, labels: Mapping[str, str | int], link: WorkerLink) -> None:
         self._labels = dict(labels)
-        self._link = link
+        self.link = link
 
     def id(self) -> str | None:
         """The id from the worker's registration (C-2.42); None before it has registered."""
-        return self._link.worker_id or None
+        return self.link.worker_id or None
 
     def labels(self) -> dict[str, str | int]:
         """A copy of the labels, with the changes that were made from this process."""
@@ -32,5 +32,5 @@ class WorkerContext:
         await connection_thread().call(self._upsert(labels))
 
     async def _upsert(self, labels: dict[str, str | int]) -> None:
-        await self._link.calls.upsert_worker_labels(self._link.worker_id, labels)
+        await self.link.calls.upsert_worker_labels(self.link.worker_id, labels)
         self._labels.update(labels)

@@ -2,5 +2,5 @@
 
 import os
 
-# grpc reads this once, when it is first imported; without it a fork while grpc has threads prints warnings and may hang.
+# grpc reads this once, when it is first imported; its own fork handlers warn at every fork and may hang.
 os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", os.environ.get("HATCHET_CLIENT_GRPC_ENABLE_FORK_SUPPORT", "false"))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, TypeVar
 
 import grpc
 from google.protobuf.message import Message
@@ -58,7 +58,9 @@ class Calls:
         self._unsubscribe = unary("/Dispatcher/Unsubscribe", d.WorkerUnsubscribeRequest, d.WorkerUnsubscribeResponse)
         self._refresh = unary("/Dispatcher/RefreshTimeout", d.RefreshTimeoutRequest, d.RefreshTimeoutResponse)
         self._release = unary("/Dispatcher/ReleaseSlot", d.ReleaseSlotRequest, d.ReleaseSlotResponse)
-        self._labels = unary("/Dispatcher/UpsertWorkerLabels", d.UpsertWorkerLabelsRequest, d.UpsertWorkerLabelsResponse)
+        self._labels = unary(
+            "/Dispatcher/UpsertWorkerLabels", d.UpsertWorkerLabelsRequest, d.UpsertWorkerLabelsResponse
+        )
         self._trigger = unary(
             "/WorkflowService/TriggerWorkflow", trigger_pb2.TriggerWorkflowRequest, w.TriggerWorkflowResponse
         )
@@ -68,9 +70,7 @@ class Calls:
         self._put = unary(
             "/v1.AdminService/PutWorkflow", v1.CreateWorkflowVersionRequest, v1.CreateWorkflowVersionResponse
         )
-        self._run_details = unary(
-            "/v1.AdminService/GetRunDetails", v1.GetRunDetailsRequest, v1.GetRunDetailsResponse
-        )
+        self._run_details = unary("/v1.AdminService/GetRunDetails", v1.GetRunDetailsRequest, v1.GetRunDetailsResponse)
         self._cancel = unary("/v1.AdminService/CancelTasks", v1.CancelTasksRequest, v1.CancelTasksResponse)
         self._listen = channel.unary_stream(
             "/Dispatcher/ListenV2",
@@ -103,8 +103,8 @@ class Calls:
             )
 
     async def _repeat(
-        self, method: str, error: grpc.aio.AioRpcError, call: Callable[[], Any], policy: retry.RetryPolicy
-    ) -> Any:
+        self, method: str, error: grpc.aio.AioRpcError, call: Callable[[], Awaitable[A]], policy: retry.RetryPolicy
+    ) -> A:
         try:
             return await retry.again(error, call, policy, self.config)
         except grpc.aio.AioRpcError as last:
@@ -113,9 +113,7 @@ class Calls:
 
     def explain(self, error: grpc.aio.AioRpcError, method: str) -> EngineError:
         """``error`` of a stream of this channel in words for people."""
-        return explain(
-            error, method=method, target=self.config.host_port, tls_strategy=self.config.tls_config.strategy
-        )
+        return explain(error, method=method, target=self.config.host_port, tls_strategy=self.config.tls_config.strategy)
 
     def _compression(self, request: Message) -> grpc.Compression | None:
         if self._compresses and request.ByteSize() > COMPRESS_FROM_BYTES:
@@ -145,10 +143,12 @@ class Calls:
         )
         return list(answer.workflow_run_ids)
 
-    async def get_run_details(self, external_id: str) -> v1_pb2.GetRunDetailsResponse:
+    async def get_run_details(
+        self, external_id: str, *, policy: retry.RetryPolicy | None = None
+    ) -> v1_pb2.GetRunDetailsResponse:
         """State, input and outputs of a run or of a standalone task (C-7.23)."""
         request = v1_pb2.GetRunDetailsRequest(external_id=external_id)
-        return await self._call("GetRunDetails", self._run_details, request, self._details)
+        return await self._call("GetRunDetails", self._run_details, request, policy or self._details)
 
     async def cancel_tasks(self, external_ids: list[str]) -> list[str]:
         """Cancel runs or tasks by id; returns the ids that were cancelled."""
@@ -174,9 +174,7 @@ class Calls:
         self, event: dispatcher_pb2.StepActionEvent, *, policy: retry.RetryPolicy = retry.REPORTS
     ) -> None:
         """Report what became of an attempt; repeated up to 20 times, duplicates are harmless (C-5.38)."""
-        await self._call(
-            "SendStepActionEvent", self._report, event, policy, compression=self._compression(event)
-        )
+        await self._call("SendStepActionEvent", self._report, event, policy, compression=self._compression(event))
 
     async def unsubscribe(self, worker_id: str) -> None:
         """Take the worker out of assignment."""
@@ -205,7 +203,7 @@ class Calls:
         self,
     ) -> grpc.aio.StreamStreamCall[dispatcher_pb2.SubscribeToWorkflowRunsRequest, dispatcher_pb2.WorkflowRunEvent]:
         """Open the stream of results: write run ids, read one event for each (C-7.1)."""
-        return self._runs(metadata=self._metadata)
+        return self._runs(None, metadata=self._metadata)
 
 
 def worker_labels(labels: dict[str, str | int]) -> dict[str, dispatcher_pb2.WorkerLabels]:

@@ -1,4 +1,4 @@
-"""A gRPC channel to the engine, with the transport security and limits of the configuration (behaviour-core C-1.17 ff)."""
+"""A gRPC channel to the engine, with the transport security and limits of the configuration (C-1.17 to C-1.23)."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ class Connection:
 
             channel = open_channel(self.config)
             self._calls, self._owner = Calls(channel, self.config), thread
-            thread.close_at_exit(self, channel.close)
+            thread.close_at_exit(self, lambda: channel.close(None))
         return self._calls
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
@@ -48,4 +48,4 @@ class Connection:
         calls, self._calls = self._calls, None
         if calls is not None and self._owner is not None:
             self._owner.forget(self)
-            await calls.channel.close()
+            await calls.channel.close(None)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import cast
+
 import grpc
 
 
@@ -35,7 +38,8 @@ def explain(error: grpc.aio.AioRpcError, *, method: str, target: str, tls_strate
     """``error`` with a text for people: ``method`` is the RPC's name, ``target`` the ``host:port`` of the engine."""
     code = error.code()
     details = error.details() or ""
-    trailers = {str(key): value for key, value in (error.trailing_metadata() or ())}
+    metadata = cast("Iterable[tuple[str, str | bytes]]", error.trailing_metadata() or ())
+    trailers = dict(metadata)
     return EngineError(_text(code, details, method, target, tls_strategy), code, details, trailers)
 
 

@@ -63,9 +63,7 @@ def ordinary(config: ClientConfig) -> RetryPolicy:
 
 def details(config: ClientConfig) -> RetryPolicy:
     """GetRunDetails: a run may be a moment from being visible (C-1.11, C-4.6)."""
-    return RetryPolicy(
-        attempts=max(1, config.tenacity.max_attempts), final=USER_ERRORS - {grpc.StatusCode.NOT_FOUND}
-    )
+    return RetryPolicy(attempts=max(1, config.tenacity.max_attempts), final=USER_ERRORS - {grpc.StatusCode.NOT_FOUND})
 
 
 async def again(

@@ -21,6 +21,7 @@ class Handler:
 
     task: Task[Any, Any]
     is_async: bool
+    workflow_name: str
     max_attempts: int
 
 

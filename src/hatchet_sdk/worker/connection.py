@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import grpc
 from grpc import StatusCode
 
-from hatchet_contracts.dispatcher_pb2 import AssignedAction, HeartbeatRequest, WorkerRegisterRequest
+from hatchet_contracts.dispatcher_pb2 import AssignedAction, HeartbeatRequest, WorkerListenRequest, WorkerRegisterRequest
 from hatchet_sdk.wire.calls import Calls
 from hatchet_sdk.wire.channel import open_channel
 from hatchet_sdk.wire.errors import EngineError
@@ -72,7 +72,7 @@ class WorkerConnection:
         self._gone = False
         self._closing = False
         self._closed = False
-        self._stream: grpc.aio.UnaryStreamCall[object, AssignedAction] | None = None
+        self._stream: grpc.aio.UnaryStreamCall[WorkerListenRequest, AssignedAction] | None = None
         self._opened = 0.0
         self._stream_number = 0
         self._beat_now = asyncio.Event()
@@ -120,7 +120,7 @@ class WorkerConnection:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self.calls.channel.close()
+        await self.calls.channel.close(None)
         for closing in list(self._old_channels):
             closing.cancel()
 
@@ -128,7 +128,7 @@ class WorkerConnection:
 
     async def _keep_listening(self) -> None:
         wait = FIRST_WAIT_SECONDS
-        while not self._closing:
+        while True:
             calls = self.calls
             error = await self._listen_once(calls)
             if self._closing:
@@ -240,11 +240,10 @@ class WorkerConnection:
             return
         if error.code() is StatusCode.NOT_FOUND:
             self._gone = True
-        # The heartbeat travels on the stream's channel: if it does not arrive, the stream is not to be trusted (C-2.22).
+        # It travels on the stream's channel: if it does not arrive, the stream is not to be trusted (C-2.22).
         self._interrupt(stream_number)
 
 
 def _no_answer() -> grpc.aio.AioRpcError:
-    return grpc.aio.AioRpcError(
-        StatusCode.UNAVAILABLE, grpc.aio.Metadata(), grpc.aio.Metadata(), details="no answer to a heartbeat"
-    )
+    nothing = grpc.aio.Metadata()
+    return grpc.aio.AioRpcError(StatusCode.UNAVAILABLE, nothing, nothing, "no answer to a heartbeat", None)

@@ -27,19 +27,26 @@ class Executor:
         loop: the main loop, where async tasks run.
         ended: receives every attempt exactly once, from whichever thread it ended on.
         threads: how many sync tasks may run at once; threads are started when they are first needed.
+        context: every task runs in a copy of it.
     """
 
     def __init__(
-        self, *, loop: asyncio.AbstractEventLoop, outcomes: Outcomes, ended: Callable[[Ended], None], threads: int
+        self,
+        *,
+        loop: asyncio.AbstractEventLoop,
+        outcomes: Outcomes,
+        ended: Callable[[Ended], None],
+        threads: int,
+        context: contextvars.Context,
     ) -> None:
         self._loop = loop
         self._outcomes = outcomes
         self._ended = ended
         self._to_loop: Mailbox[Attempt] = Mailbox(loop, self._on_loop)
         self._pool = ThreadPoolExecutor(max_workers=max(threads, 1), thread_name_prefix="hatchet-task")
-        # Tasks see the context variables as they were where `Worker.start()` was called.
-        self._context = contextvars.copy_context()
+        self._context = context
         self._running: set[Attempt] = set()
+        self._in_threads: set[Attempt] = set()
         self._stopped = False
 
     def start(self, attempt: Attempt) -> None:
@@ -63,13 +70,19 @@ class Executor:
         if attempt.handler.is_async:
             self._to_loop.put(attempt)
 
-    def stop_now(self) -> bool:
-        """Cancels all async tasks, without a report. On the main loop. True if any was running."""
+    async def unwind(self, seconds: float) -> None:
+        """Cancels all async tasks, without a report, and gives their `finally` blocks that long. On the main loop."""
         self._stopped = True
-        for attempt in self._running:
-            if attempt.async_task is not None:
-                attempt.async_task.cancel()
-        return bool(self._running)
+        tasks = [attempt.async_task for attempt in self._running if attempt.async_task is not None]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks, timeout=seconds)
+
+    @property
+    def threads_busy(self) -> int:
+        """How many sync tasks run."""
+        return len(self._in_threads)
 
     def close(self) -> None:
         """Lets the threads of the pool end; does not wait for them."""
@@ -94,7 +107,7 @@ class Executor:
             try:
                 value = task.parse_input(context.input)
             except Exception as error:
-                event = self._outcomes.failed(action, error, retry=False)
+                event = self._outcomes.failed(action, error.with_traceback(None), retry=False)
                 return
             output = await task.fn(value, context)
             event = self._outcomes.completed(action, task.serialize_output(output))
@@ -102,9 +115,9 @@ class Executor:
             # Ctrl-C of a worker that does not handle signals: it is meant for the program, not for this task.
             raise
         except BaseException as error:
-            # SystemExit too: the task fails, the worker lives. A CancelledError that nobody asked for is the task's own.
-            if not self._stopped:
-                event = self._outcomes.failed(action, error)
+            # SystemExit too: the task fails, the worker lives. So does a CancelledError that we did not ask for.
+            if not self._stopped and not context.is_cancelled:
+                event = self._outcomes.failed(action, _from_function(error))
         finally:
             self._running.discard(attempt)
             self._ended((attempt, None if context.is_cancelled else event))
@@ -112,6 +125,7 @@ class Executor:
     def _run_sync(self, attempt: Attempt) -> None:
         action, context, task = attempt.action, attempt.context, attempt.handler.task
         event: StepActionEvent | None = None
+        self._in_threads.add(attempt)
         try:
             if context.is_cancelled:
                 return
@@ -119,11 +133,18 @@ class Executor:
             try:
                 value = task.parse_input(context.input)
             except Exception as error:
-                event = self._outcomes.failed(action, error, retry=False)
+                event = self._outcomes.failed(action, error.with_traceback(None), retry=False)
                 return
             output = task.fn(value, context)
             event = self._outcomes.completed(action, task.serialize_output(output))
         except BaseException as error:
-            event = self._outcomes.failed(action, error)
+            event = self._outcomes.failed(action, _from_function(error))
         finally:
+            self._in_threads.discard(attempt)
             self._ended((attempt, None if context.is_cancelled else event))
+
+
+def _from_function(error: BaseException) -> BaseException:
+    """The error without our own frame, so that its traceback begins in the task's function."""
+    trace = error.__traceback__
+    return error if trace is None or trace.tb_next is None else error.with_traceback(trace.tb_next)

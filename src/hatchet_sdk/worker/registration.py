@@ -7,7 +7,6 @@ import platform
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from importlib import metadata
-from typing import TYPE_CHECKING
 
 from grpc import StatusCode
 
@@ -69,7 +68,8 @@ async def patiently(register: Callable[[], Awaitable[None]]) -> None:
     """
     for tries_left in reversed(range(REGISTER_TRIES)):
         try:
-            return await register()
+            await register()
+            return
         except EngineError as error:
             if not tries_left or error.code() in USER_ERRORS:
                 raise

@@ -141,9 +141,9 @@ class Reports:
                 self._route.channel_failed(calls)
             self._failed(report, error)
         except asyncio.CancelledError:
-            # grpc cancels the calls of a channel that closes under them; cancelled ourselves, we are gone with the worker.
             if self._closing_down():
                 raise
+            # grpc cancels the calls of a channel that closes under them.
             self._repeat(report)
         except Exception:
             logger.exception("a report of %s could not be sent", report.event.task_run_external_id)

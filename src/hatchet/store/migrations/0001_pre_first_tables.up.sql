@@ -115,6 +115,15 @@ CREATE TABLE task (
     PRIMARY KEY (tenant_id, id)
 ) PARTITION BY RANGE (id);
 
+-- Which run a spawning task got for a key (behaviour-core C-4.13): the same one again on every attempt.
+CREATE TABLE task_child (
+    tenant_id       uuid NOT NULL,
+    parent_task_id  uuid NOT NULL,
+    child_key       text NOT NULL,
+    child_id        uuid NOT NULL,
+    PRIMARY KEY (tenant_id, parent_task_id, child_key)
+) PARTITION BY RANGE (parent_task_id);
+
 -- Attempt n of a task was given to a worker.
 CREATE TABLE task_assignment (
     tenant_id         uuid NOT NULL,

@@ -1,0 +1,150 @@
+"""Declare tasks, run them on workers, trigger them and get their results.
+
+Names are imported when they are first used, so that ``import hatchet_sdk`` costs nothing that is not needed.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from hatchet_sdk.config import ClientConfig as ClientConfig
+    from hatchet_sdk.config import ClientTLSConfig as ClientTLSConfig
+    from hatchet_sdk.config import HealthcheckConfig as HealthcheckConfig
+    from hatchet_sdk.config import TenacityConfig as TenacityConfig
+    from hatchet_sdk.context.context import Context as Context
+    from hatchet_sdk.context.worker_context import WorkerContext as WorkerContext
+    from hatchet_sdk.declare.labels import DesiredWorkerLabel as DesiredWorkerLabel
+    from hatchet_sdk.declare.labels import WorkerLabel as WorkerLabel
+    from hatchet_sdk.declare.labels import WorkerLabelComparator as WorkerLabelComparator
+    from hatchet_sdk.declare.limits import ConcurrencyExpression as ConcurrencyExpression
+    from hatchet_sdk.declare.limits import ConcurrencyLimitStrategy as ConcurrencyLimitStrategy
+    from hatchet_sdk.declare.limits import DefaultFilter as DefaultFilter
+    from hatchet_sdk.declare.limits import RateLimit as RateLimit
+    from hatchet_sdk.declare.limits import RateLimitDuration as RateLimitDuration
+    from hatchet_sdk.declare.limits import StatusBasedIdempotencyConfig as StatusBasedIdempotencyConfig
+    from hatchet_sdk.declare.limits import TTLBasedIdempotencyConfig as TTLBasedIdempotencyConfig
+    from hatchet_sdk.declare.options import EmptyModel as EmptyModel
+    from hatchet_sdk.declare.options import Priority as Priority
+    from hatchet_sdk.declare.options import ScheduleTriggerWorkflowOptions as ScheduleTriggerWorkflowOptions
+    from hatchet_sdk.declare.options import SlotType as SlotType
+    from hatchet_sdk.declare.options import StickyStrategy as StickyStrategy
+    from hatchet_sdk.declare.options import TriggerWorkflowOptions as TriggerWorkflowOptions
+    from hatchet_sdk.declare.options import WorkflowRunTriggerConfig as WorkflowRunTriggerConfig
+    from hatchet_sdk.declare.standalone import Standalone as Standalone
+    from hatchet_sdk.declare.task import Task as Task
+    from hatchet_sdk.declare.workflow import WorkflowConfig as WorkflowConfig
+    from hatchet_sdk.exceptions import BulkTriggerIdempotencyCollisionError as BulkTriggerIdempotencyCollisionError
+    from hatchet_sdk.exceptions import CancelledRunError as CancelledRunError
+    from hatchet_sdk.exceptions import ConfigurationError as ConfigurationError
+    from hatchet_sdk.exceptions import DedupeViolationError as DedupeViolationError
+    from hatchet_sdk.exceptions import FailedTaskRunExceptionGroup as FailedTaskRunExceptionGroup
+    from hatchet_sdk.exceptions import IdempotencyCollisionError as IdempotencyCollisionError
+    from hatchet_sdk.exceptions import IllegalTaskOutputError as IllegalTaskOutputError
+    from hatchet_sdk.exceptions import NonRetryableException as NonRetryableException
+    from hatchet_sdk.exceptions import RetryAfterException as RetryAfterException
+    from hatchet_sdk.exceptions import TaskRunError as TaskRunError
+    from hatchet_sdk.hatchet import Hatchet as Hatchet
+    from hatchet_sdk.run.refs import TaskRunRef as TaskRunRef
+    from hatchet_sdk.run.refs import WorkflowRunRef as WorkflowRunRef
+    from hatchet_sdk.wire.errors import EngineError as EngineError
+    from hatchet_sdk.worker.worker import Worker as Worker
+
+_WHERE = {
+    "ClientConfig": "config",
+    "ClientTLSConfig": "config",
+    "HealthcheckConfig": "config",
+    "TenacityConfig": "config",
+    "Context": "context.context",
+    "WorkerContext": "context.worker_context",
+    "DesiredWorkerLabel": "declare.labels",
+    "WorkerLabel": "declare.labels",
+    "WorkerLabelComparator": "declare.labels",
+    "ConcurrencyExpression": "declare.limits",
+    "ConcurrencyLimitStrategy": "declare.limits",
+    "DefaultFilter": "declare.limits",
+    "RateLimit": "declare.limits",
+    "RateLimitDuration": "declare.limits",
+    "StatusBasedIdempotencyConfig": "declare.limits",
+    "TTLBasedIdempotencyConfig": "declare.limits",
+    "EmptyModel": "declare.options",
+    "Priority": "declare.options",
+    "ScheduleTriggerWorkflowOptions": "declare.options",
+    "SlotType": "declare.options",
+    "StickyStrategy": "declare.options",
+    "TriggerWorkflowOptions": "declare.options",
+    "WorkflowRunTriggerConfig": "declare.options",
+    "Standalone": "declare.standalone",
+    "Task": "declare.task",
+    "WorkflowConfig": "declare.workflow",
+    "BulkTriggerIdempotencyCollisionError": "exceptions",
+    "CancelledRunError": "exceptions",
+    "ConfigurationError": "exceptions",
+    "DedupeViolationError": "exceptions",
+    "FailedTaskRunExceptionGroup": "exceptions",
+    "IdempotencyCollisionError": "exceptions",
+    "IllegalTaskOutputError": "exceptions",
+    "NonRetryableException": "exceptions",
+    "RetryAfterException": "exceptions",
+    "TaskRunError": "exceptions",
+    "Hatchet": "hatchet",
+    "TaskRunRef": "run.refs",
+    "WorkflowRunRef": "run.refs",
+    "EngineError": "wire.errors",
+    "Worker": "worker.worker",
+}
+
+__all__ = [
+    "BulkTriggerIdempotencyCollisionError",
+    "CancelledRunError",
+    "ClientConfig",
+    "ClientTLSConfig",
+    "ConcurrencyExpression",
+    "ConcurrencyLimitStrategy",
+    "ConfigurationError",
+    "Context",
+    "DedupeViolationError",
+    "DefaultFilter",
+    "DesiredWorkerLabel",
+    "EmptyModel",
+    "EngineError",
+    "FailedTaskRunExceptionGroup",
+    "Hatchet",
+    "HealthcheckConfig",
+    "IdempotencyCollisionError",
+    "IllegalTaskOutputError",
+    "NonRetryableException",
+    "Priority",
+    "RateLimit",
+    "RateLimitDuration",
+    "RetryAfterException",
+    "ScheduleTriggerWorkflowOptions",
+    "SlotType",
+    "Standalone",
+    "StatusBasedIdempotencyConfig",
+    "StickyStrategy",
+    "TTLBasedIdempotencyConfig",
+    "Task",
+    "TaskRunError",
+    "TaskRunRef",
+    "TenacityConfig",
+    "TriggerWorkflowOptions",
+    "Worker",
+    "WorkerContext",
+    "WorkerLabel",
+    "WorkerLabelComparator",
+    "WorkflowConfig",
+    "WorkflowRunRef",
+    "WorkflowRunTriggerConfig",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _WHERE:
+        raise AttributeError(f"module 'hatchet_sdk' has no attribute '{name}'")
+    value = getattr(import_module(f"hatchet_sdk.{_WHERE[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,1 @@
+"""What an application declares: tasks, their options, the types of their inputs and outputs."""

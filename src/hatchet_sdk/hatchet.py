@@ -1,0 +1,284 @@
+"""`Hatchet`: the client that an application makes once, and declares its tasks and workers with."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, overload
+
+from pydantic import TypeAdapter
+
+from hatchet_sdk.client import Client
+from hatchet_sdk.context.current import current_context
+from hatchet_sdk.declare.durations import Duration
+from hatchet_sdk.declare.labels import DesiredWorkerLabel
+from hatchet_sdk.declare.limits import (
+    ConcurrencyExpression,
+    DefaultFilter,
+    RateLimit,
+    StatusBasedIdempotencyConfig,
+    TTLBasedIdempotencyConfig,
+)
+from hatchet_sdk.declare.options import EmptyModel, Priority, SlotType, StickyStrategy
+from hatchet_sdk.declare.standalone import Standalone
+from hatchet_sdk.declare.task import R, Task, TWorkflowInput
+from hatchet_sdk.declare.values import normalize_validator
+from hatchet_sdk.declare.workflow import BaseWorkflow, Workflow, WorkflowConfig
+from hatchet_sdk.wire.loop_thread import connection_thread
+
+if TYPE_CHECKING:
+    from hatchet_sdk.config import ClientConfig
+    from hatchet_sdk.context.context import Context
+    from hatchet_sdk.worker.worker import Worker
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+CoroutineLike = Coroutine[Any, Any, T]
+
+DEFAULT_SLOTS = 100
+DEFAULT_DURABLE_SLOTS = 1000
+
+logger = logging.getLogger("hatchet_sdk")
+
+
+class Hatchet:
+    """The entry point of the SDK.
+
+    Without arguments everything comes from the environment, .env files, or the profile that `hatchet server start`
+    wrote; see :class:`~hatchet_sdk.config.ClientConfig`. Nothing is sent until something is run.
+
+    Raises ``ConfigurationError`` when there is no token or it is malformed.
+    """
+
+    def __init__(
+        self, debug: bool | None = None, client: Client | None = None, config: ClientConfig | None = None
+    ) -> None:
+        if client is None:
+            from hatchet_sdk.config import ClientConfig
+
+            settings = config if config is not None else ClientConfig()
+            client = Client(settings, settings.debug if debug is None else debug)
+        self.client = client
+        if client.debug:
+            logger.setLevel(logging.DEBUG)
+
+    @property
+    def config(self) -> ClientConfig:
+        """The configuration in effect."""
+        return self.client.config
+
+    @property
+    def namespace(self) -> str:
+        """The prefix of this client's names; empty, or lower case with a trailing underscore (C-1.24)."""
+        return self.config.namespace
+
+    @property
+    def tenant_id(self) -> str:
+        """The tenant that the token belongs to."""
+        return self.config.tenant_id
+
+    @property
+    def current_context(self) -> Context | None:
+        """The context of the task that this code runs in; None outside a task."""
+        return current_context.get()
+
+    def get_current_context(self) -> Context | None:
+        """The same as ``current_context``."""
+        return current_context.get()
+
+    async def aio_get_engine_version(self) -> str | None:
+        """The version text that the engine reports; None from an engine that does not know the question."""
+        from hatchet_sdk.wire.errors import EngineError
+
+        try:
+            return await connection_thread().call(self.client.engine_version())
+        except EngineError as error:
+            if error.code().name == "UNIMPLEMENTED":
+                return None
+            raise
+
+    def worker(
+        self,
+        name: str,
+        slots: int | None = None,
+        durable_slots: int | None = None,
+        labels: dict[str, str | int] | None = None,
+        workflows: list[BaseWorkflow[Any]] | None = None,
+        lifespan: Callable[[], AsyncGenerator[Any, Any]] | None = None,
+    ) -> Worker:
+        """A worker that runs the given tasks; ``worker.start()`` starts it.
+
+        ``slots`` is how many tasks run at a time (default 100), ``durable_slots`` the same for durable tasks (default
+        1000, only offered when there are any). ``lifespan`` is set up before the first task and torn down at the end.
+        """
+        from hatchet_sdk.worker.worker import Worker
+
+        return Worker(
+            name=self.config.apply_namespace(name),
+            config=self.config,
+            slot_config=_slot_config(slots, durable_slots, workflows or []),
+            labels=labels,
+            debug=self.client.debug,
+            workflows=workflows,
+            lifespan=lifespan,
+        )
+
+    @overload
+    def task(
+        self,
+        *,
+        name: str | None = None,
+        description: str | None = None,
+        input_validator: None = None,
+        on_events: list[str] | None = None,
+        on_crons: list[str] | None = None,
+        cron_input: None = None,
+        version: str | None = None,
+        sticky: StickyStrategy | None = None,
+        default_priority: int | Priority = Priority.LOW,
+        concurrency: int | ConcurrencyExpression | Sequence[ConcurrencyExpression] | None = None,
+        schedule_timeout: Duration = timedelta(minutes=5),
+        execution_timeout: Duration = timedelta(seconds=60),
+        retries: int = 0,
+        rate_limits: list[RateLimit] | None = None,
+        desired_worker_labels: dict[str, DesiredWorkerLabel] | list[DesiredWorkerLabel] | None = None,
+        backoff_factor: float | None = None,
+        backoff_max_seconds: int | None = None,
+        default_filters: list[DefaultFilter] | None = None,
+        default_additional_metadata: dict[str, Any] | None = None,
+        slot_cost: int | None = None,
+        idempotency: TTLBasedIdempotencyConfig | StatusBasedIdempotencyConfig | None = None,
+    ) -> Callable[[Callable[Concatenate[EmptyModel, Context, P], R | CoroutineLike[R]]], Standalone[EmptyModel, R]]: ...
+
+    @overload
+    def task(
+        self,
+        *,
+        name: str | None = None,
+        description: str | None = None,
+        input_validator: type[TWorkflowInput],
+        on_events: list[str] | None = None,
+        on_crons: list[str] | None = None,
+        cron_input: TWorkflowInput | None = None,
+        version: str | None = None,
+        sticky: StickyStrategy | None = None,
+        default_priority: int | Priority = Priority.LOW,
+        concurrency: int | ConcurrencyExpression | Sequence[ConcurrencyExpression] | None = None,
+        schedule_timeout: Duration = timedelta(minutes=5),
+        execution_timeout: Duration = timedelta(seconds=60),
+        retries: int = 0,
+        rate_limits: list[RateLimit] | None = None,
+        desired_worker_labels: dict[str, DesiredWorkerLabel] | list[DesiredWorkerLabel] | None = None,
+        backoff_factor: float | None = None,
+        backoff_max_seconds: int | None = None,
+        default_filters: list[DefaultFilter] | None = None,
+        default_additional_metadata: dict[str, Any] | None = None,
+        slot_cost: int | None = None,
+        idempotency: TTLBasedIdempotencyConfig | StatusBasedIdempotencyConfig | None = None,
+    ) -> Callable[
+        [Callable[Concatenate[TWorkflowInput, Context, P], R | CoroutineLike[R]]], Standalone[TWorkflowInput, R]
+    ]: ...
+
+    def task(
+        self,
+        *,
+        name: str | None = None,
+        description: str | None = None,
+        input_validator: type[TWorkflowInput] | None = None,
+        on_events: list[str] | None = None,
+        on_crons: list[str] | None = None,
+        cron_input: TWorkflowInput | None = None,
+        version: str | None = None,
+        sticky: StickyStrategy | None = None,
+        default_priority: int | Priority = Priority.LOW,
+        concurrency: int | ConcurrencyExpression | Sequence[ConcurrencyExpression] | None = None,
+        schedule_timeout: Duration = timedelta(minutes=5),
+        execution_timeout: Duration = timedelta(seconds=60),
+        retries: int = 0,
+        rate_limits: list[RateLimit] | None = None,
+        desired_worker_labels: dict[str, DesiredWorkerLabel] | list[DesiredWorkerLabel] | None = None,
+        backoff_factor: float | None = None,
+        backoff_max_seconds: int | None = None,
+        default_filters: list[DefaultFilter] | None = None,
+        default_additional_metadata: dict[str, Any] | None = None,
+        slot_cost: int | None = None,
+        idempotency: TTLBasedIdempotencyConfig | StatusBasedIdempotencyConfig | None = None,
+    ) -> (
+        Callable[[Callable[Concatenate[EmptyModel, Context, P], R | CoroutineLike[R]]], Standalone[EmptyModel, R]]
+        | Callable[
+            [Callable[Concatenate[TWorkflowInput, Context, P], R | CoroutineLike[R]]], Standalone[TWorkflowInput, R]
+        ]
+    ):
+        """Make a standalone task of a function ``(input, ctx)``, synchronous or ``async``.
+
+        ``input_validator`` is the type of the input: a pydantic model, a dataclass, ``dict`` or nothing. The function
+        returns a pydantic model, a dataclass, a mapping or None. ``name`` defaults to the function's name. Timeouts are
+        ``timedelta`` or texts such as ``"90s"``. ``retries`` are attempts after the first, ``backoff_factor`` and
+        ``backoff_max_seconds`` space them out. ``slot_cost`` is how many of the worker's slots one run takes
+        (default 1). What an option needs of the engine is checked when a worker registers the task.
+
+        Raises ``TypeError`` for a function that does not take two arguments, ``ValueError`` for limits out of range.
+        """
+        local_names = _names_where_declared()
+
+        def declare(
+            fn: Callable[Concatenate[TWorkflowInput, Context, P], R | CoroutineLike[R]],
+        ) -> Standalone[TWorkflowInput, R]:
+            config = WorkflowConfig(
+                name=name or getattr(fn, "__name__", ""),
+                description=description,
+                version=version,
+                on_events=on_events or [],
+                on_crons=on_crons or [],
+                cron_input=cron_input,
+                sticky=sticky,
+                concurrency=concurrency,
+                input_validator=TypeAdapter(normalize_validator(input_validator)),
+                default_priority=default_priority,
+                idempotency=idempotency,
+                default_filters=default_filters or [],
+                default_additional_metadata=default_additional_metadata or {},
+            )
+            workflow = Workflow[TWorkflowInput](config, self)
+            task = Task[TWorkflowInput, R](
+                fn,
+                is_durable=False,
+                workflow=workflow,
+                name=config.name,
+                execution_timeout=execution_timeout,
+                schedule_timeout=schedule_timeout,
+                retries=retries,
+                rate_limits=rate_limits,
+                desired_worker_labels=desired_worker_labels,
+                backoff_factor=backoff_factor,
+                backoff_max_seconds=backoff_max_seconds,
+                concurrency=None,
+                slot_requests={SlotType.DEFAULT.value: slot_cost} if slot_cost is not None else None,
+                local_names=local_names,
+            )
+            workflow.add(task)
+            return Standalone(workflow, task)
+
+        return declare
+
+
+def _names_where_declared() -> Mapping[str, Any]:
+    """The local names at the ``@hatchet.task(...)``, for annotations that are texts (``from __future__ import …``)."""
+    frame = sys._getframe(2)
+    return {} if frame.f_locals is frame.f_globals else frame.f_locals
+
+
+def _slot_config(
+    slots: int | None, durable_slots: int | None, workflows: Sequence[BaseWorkflow[Any]]
+) -> dict[str, int]:
+    """The pools that a worker offers (C-2.7)."""
+    durable = [task.is_durable for workflow in workflows for task in workflow.tasks]
+    config: dict[str, int] = {}
+    if slots is not None or not durable or not all(durable):
+        config[SlotType.DEFAULT.value] = DEFAULT_SLOTS if slots is None else slots
+    if durable_slots is not None or any(durable):
+        config[SlotType.DURABLE.value] = DEFAULT_DURABLE_SLOTS if durable_slots is None else durable_slots
+    return config

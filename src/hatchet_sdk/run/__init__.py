@@ -1,0 +1,1 @@
+"""Triggering runs and awaiting their results."""

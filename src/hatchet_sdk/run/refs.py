@@ -1,0 +1,62 @@
+"""References to runs: the id, and the result when one wants it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Generic
+
+from hatchet_sdk.declare.task import R, TWorkflowInput
+
+if TYPE_CHECKING:
+    from hatchet_sdk.client import Client
+    from hatchet_sdk.declare.standalone import Standalone
+
+
+class WorkflowRunRef:
+    """A run of a workflow."""
+
+    def __init__(self, workflow_run_id: str, client: Client) -> None:
+        self.workflow_run_id = workflow_run_id
+        self._client = client
+
+    def __repr__(self) -> str:
+        return f"WorkflowRunRef({self.workflow_run_id!r})"
+
+    def result(self, poll_interval: float | None = None) -> dict[str, Any]:
+        """Block until the run ends; the outputs by task name.
+
+        The result is pushed by the engine; ``poll_interval`` is accepted for compatibility and not needed.
+
+        Raises ``FailedTaskRunExceptionGroup`` when a task failed, ``CancelledRunError`` (a ``ValueError``) when the run
+        was cancelled.
+        """
+        return self._client.connection.run(self._client.runner.wait(self.workflow_run_id)).outputs()
+
+    async def aio_result(self) -> dict[str, Any]:
+        """Await the end of the run; the same values and exceptions as ``result``.
+
+        A cancelled run raises here too: a caller that gets no outputs should learn why.
+        """
+        return (await self._client.connection.call(self._client.runner.wait(self.workflow_run_id))).outputs()
+
+
+class TaskRunRef(Generic[TWorkflowInput, R]):
+    """A run of a standalone task; knows the type of its result."""
+
+    def __init__(self, standalone: Standalone[TWorkflowInput, R], workflow_run_ref: WorkflowRunRef) -> None:
+        self._standalone = standalone
+        self.workflow_run_id = workflow_run_ref.workflow_run_id
+
+    def __repr__(self) -> str:
+        return f"TaskRunRef({self._standalone.name!r}, {self.workflow_run_id!r})"
+
+    def result(self, poll_interval: float | None = None) -> R:
+        """Block until the run ends; what the task returned.
+
+        ``poll_interval`` is accepted for compatibility and not needed. Raises ``FailedTaskRunExceptionGroup`` when the
+        task failed, ``CancelledRunError`` (a ``ValueError``) when the run was cancelled.
+        """
+        return self._standalone.get_result(self.workflow_run_id)
+
+    async def aio_result(self) -> R:
+        """Await the end of the run; the same values and exceptions as ``result``, also for a cancelled run."""
+        return await self._standalone.aio_get_result(self.workflow_run_id)

@@ -1,0 +1,171 @@
+"""From a declared task and its options to runs: one request, many requests, with or without waiting."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from pydantic_core import to_json
+
+from hatchet_contracts.v1.shared.trigger_pb2 import TriggerWorkflowRequest
+from hatchet_contracts.workflows_pb2 import BulkTriggerWorkflowRequest
+from hatchet_sdk.context.current import current_context
+from hatchet_sdk.declare.labels import desired_labels
+from hatchet_sdk.run.collisions import translate
+from hatchet_sdk.run.outcome import RunOutcome
+from hatchet_sdk.run.results import ResultListener
+from hatchet_sdk.wire.errors import EngineError
+from hatchet_sdk.wire.loop_thread import ConnectionThread, connection_thread
+
+if TYPE_CHECKING:
+    from hatchet_sdk.config import ClientConfig
+    from hatchet_sdk.declare.options import TriggerWorkflowOptions
+    from hatchet_sdk.wire.connection import Connection
+
+MAX_BULK_WORKFLOW_RUN_BATCH_SIZE = 1000
+CHUNKS_IN_FLIGHT = 3
+FRAME_BYTES = 8
+"""Upper bound of what the list of a bulk request adds to each item."""
+
+
+def prepare(
+    config: ClientConfig, workflow_name: str, input_text: str | None, options: TriggerWorkflowOptions
+) -> TriggerWorkflowRequest:
+    """The message that creates one run; called where the user called, because the parent task is found from there.
+
+    Inside a task the run becomes a child of it: parent ids, and the next child index unless one is given (C-4.11,
+    C-4.15).
+    Raises ``TypeError`` for metadata that JSON cannot hold, ``ValueError`` for a label without key.
+    """
+    request = TriggerWorkflowRequest(
+        name=config.apply_namespace(workflow_name, options.namespace),
+        input=input_text or "{}",
+        parent_id=options.parent_id,
+        parent_task_run_external_id=options.parent_step_run_id,
+        child_index=options.child_index,
+        child_key=options.child_key,
+        priority=None if options.priority is None else int(options.priority),
+        desired_worker_id=options.desired_worker_id,
+        additional_metadata=_metadata(workflow_name, options),
+        desired_worker_labels=desired_labels(options.desired_worker_label),
+    )
+    context = current_context.get()
+    if context is not None:
+        if options.parent_step_run_id is None:
+            request.parent_id = options.parent_id or context.workflow_run_id
+            request.parent_task_run_external_id = context.task_run_id
+        if options.child_index is None:
+            request.child_index = context.next_child_index()
+        if options.sticky and options.desired_worker_id is None:
+            request.desired_worker_id = context.worker_id
+    return request
+
+
+def _metadata(workflow_name: str, options: TriggerWorkflowOptions) -> str | None:
+    if not options.additional_metadata:
+        return None
+    try:
+        return to_json(options.additional_metadata).decode()
+    except ValueError as error:
+        raise TypeError(f"additional_metadata of a run of '{workflow_name}' cannot become JSON: {error}") from error
+
+
+def chunks(requests: Sequence[TriggerWorkflowRequest], limit_bytes: int) -> Iterator[Sequence[TriggerWorkflowRequest]]:
+    """``requests`` in order, in pieces of at most 1000 items and ``limit_bytes`` (C-4.5).
+
+    A single item above the limit travels alone and is refused with its own error.
+    """
+    start = size = 0
+    for index, request in enumerate(requests):
+        item = request.ByteSize() + FRAME_BYTES
+        if index > start and (index - start >= MAX_BULK_WORKFLOW_RUN_BATCH_SIZE or size + item > limit_bytes):
+            yield requests[start:index]
+            start, size = index, 0
+        size += item
+    if start < len(requests):
+        yield requests[start:]
+
+
+class Runner:
+    """Creates runs and waits for them. Its coroutines run on the connection thread."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._listener: ResultListener | None = None
+        self._owner: ConnectionThread | None = None
+
+    def listener(self) -> ResultListener:
+        """The listener of this thread; a forked child makes its own."""
+        thread = connection_thread()
+        if self._listener is None or self._owner is not thread:
+            self._listener, self._owner = ResultListener(self._connection), thread
+        return self._listener
+
+    async def trigger(self, request: TriggerWorkflowRequest) -> str:
+        """Create one run; its id.
+
+        Raises ``EngineError``, or an idempotency or dedupe error when the run exists already.
+        """
+        try:
+            return await self._connection.calls().trigger_workflow(request)
+        except EngineError as error:
+            raise translate(error) from None
+
+    async def trigger_and_wait(self, request: TriggerWorkflowRequest) -> RunOutcome:
+        """Create one run and wait for its end: one hop between threads for both."""
+        return await self.listener().wait(await self.trigger(request))
+
+    async def trigger_many(self, requests: Sequence[TriggerWorkflowRequest]) -> list[str]:
+        """Create runs; their ids in the order of the requests (C-4.4).
+
+        When a chunk is refused, chunks that were sent beside it may have created their runs; a note on the exception
+        says how many.
+        """
+        gate = asyncio.Semaphore(CHUNKS_IN_FLIGHT)
+        limit = self._connection.config.grpc_max_send_message_length - 1024
+        parts = list(chunks(requests, limit))
+        stopped = False
+
+        async def send(part: Sequence[TriggerWorkflowRequest]) -> list[str]:
+            nonlocal stopped
+            async with gate:
+                if stopped:
+                    return []
+                try:
+                    return await self._connection.calls().bulk_trigger_workflow(
+                        BulkTriggerWorkflowRequest(workflows=part)
+                    )
+                except BaseException:
+                    stopped = True
+                    raise
+
+        answers = await asyncio.gather(*(send(part) for part in parts), return_exceptions=True)
+        ids: list[str] = []
+        errors: list[BaseException] = []
+        for answer in answers:
+            if isinstance(answer, BaseException):
+                errors.append(answer)
+            else:
+                ids.extend(answer)
+        if errors:
+            raise _bulk_error(errors[0], len(ids), len(requests)) from None
+        return ids
+
+    async def trigger_many_and_wait(
+        self, requests: Sequence[TriggerWorkflowRequest], *, stop_at_failure: bool
+    ) -> list[RunOutcome | None]:
+        """Create runs and wait for their ends, in order; see ``ResultListener.wait_all``."""
+        ids = await self.trigger_many(requests)
+        return await self.listener().wait_all(ids, stop_at_failure=stop_at_failure)
+
+    async def wait(self, run_id: str) -> RunOutcome:
+        """Wait for the end of a run that exists."""
+        return await self.listener().wait(run_id)
+
+
+def _bulk_error(error: BaseException, created: int, asked: int) -> BaseException:
+    raised = translate(error) if isinstance(error, EngineError) else error
+    if created:
+        raised.add_note(f"{created} of the {asked} runs were created before or beside the refused ones")
+    return raised
