@@ -179,7 +179,7 @@ def test_a_killed_owners_socket_directory_is_removed_by_the_next(place: Path) ->
     assert not following.exists()
 
 
-async def test_where_unix_sockets_do_not_work_it_asks_for_a_password_on_a_private_port(tmp_path: Path) -> None:
+async def test_where_unix_sockets_do_not_work_it_asks_for_a_password_on_a_private_port(data: Path) -> None:
     async with EmbeddedPostgres(data, unix_socket=False) as embedded:
         parts = urlsplit(embedded.dsn())
         assert parts.hostname == "127.0.0.1"

@@ -49,6 +49,7 @@ class Endings:
         flush_maximum: int,
     ) -> None:
         self._database = database
+        self._writer = database.pinned()
         self._flights = flights
         self._owners = owners
         self._payloads = payloads
@@ -67,11 +68,12 @@ class Endings:
         return sum(self._spread(endings, await append_results(self._database, _rows(endings), lease)))
 
     async def drain(self) -> None:
-        """Wait for the writes that are under way."""
+        """Wait for the writes that are under way, and give the connection back."""
         await self._writes.drain()
+        await self._writer.close()
 
     async def _write(self, batch: Sequence[Ending]) -> list[bool]:
-        return self._spread(batch, await append_results(self._database, _rows(batch)))
+        return self._spread(batch, await append_results(self._writer, _rows(batch)))
 
     def _spread(self, batch: Sequence[Ending], written: set[tuple[str, int]]) -> list[bool]:
         """After the commit: free the slots, open the next attempts, wake the subscribers, tell the other instances."""

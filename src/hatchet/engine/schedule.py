@@ -66,7 +66,7 @@ class TenantScheduler:
         self._placing: dict[str, ReadyTask] = {}
         self._early: list[ReadyTask] = []
         self._database = database
-        self._relaxed = relaxed
+        self._writer = relaxed.pinned()
         self._workers = workers
         self._flights = flights
         self._dispatch = dispatch
@@ -198,6 +198,7 @@ class TenantScheduler:
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await task
+        await self._writer.close()
 
     async def _run(self) -> None:
         while True:
@@ -227,7 +228,7 @@ class TenantScheduler:
             for task, worker in placed
         ]
         try:
-            assigned = await assign(self._relaxed, self.lease, self.tenant_id, now, rows)
+            assigned = await assign(self._writer, self.lease, self.tenant_id, now, rows)
         except Exception as error:
             self._return(placed)
             if not isinstance(error, Unavailable):

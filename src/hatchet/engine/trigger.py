@@ -44,6 +44,7 @@ class Trigger:
         flush_maximum: int,
     ) -> None:
         self._database = database
+        self._writer = database.pinned()
         self._registration = registration
         self._owners = owners
         self._flights = flights
@@ -75,8 +76,9 @@ class Trigger:
         return [await written for written in self._writes.submit_all(accepted)]
 
     async def drain(self) -> None:
-        """Wait for the writes that are under way."""
+        """Wait for the writes that are under way, and give the connection back."""
         await self._writes.drain()
+        await self._writer.close()
 
     def _checked(self, tenant_id: str, item: TriggerItem, version: StoredVersion, now: float) -> NewTask:
         priority = version.default_priority if item.priority is None else item.priority
@@ -108,7 +110,7 @@ class Trigger:
         return flight is not None and flight.tenant_id == tenant_id
 
     async def _write(self, batch: Sequence[Accepted]) -> list[str]:
-        held = await append_tasks(self._database, self._instance_id, [task for task, _ in batch])
+        held = await append_tasks(self._writer, self._instance_id, [task for task, _ in batch])
         by_tenant: dict[str, list[ReadyTask]] = {}
         for task, version in batch:
             if task.id in held:

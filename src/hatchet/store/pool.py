@@ -120,6 +120,10 @@ class Database:
         except _AWAY as error:
             raise Unavailable(f"the database does not answer: {_described(error)}") from error
 
+    def pinned(self) -> Pinned:
+        """The same statements on one connection that is kept: half the cost of a statement, one at a time."""
+        return Pinned(self)
+
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connected]:
         """Several statements that commit together."""
@@ -128,6 +132,57 @@ class Database:
                 yield Connected(connection)  # type: ignore[arg-type]
         except _AWAY as error:
             raise Unavailable(f"the database does not answer: {_described(error)}") from error
+
+
+class Pinned(Database):
+    """A connection taken from a pool and kept, for a writer that runs one statement at a time.
+
+    Taking a connection from the pool and giving it back costs more than sending a statement. A connection that broke is
+    given back and replaced with the next statement; other users wait their turn.
+    """
+
+    def __init__(self, owner: Database) -> None:
+        super().__init__(owner._pool, owner.dsn)
+        self._connection: asyncpg.pool.PoolConnectionProxy[Row] | None = None
+        self._turn = asyncio.Lock()
+
+    async def close(self) -> None:
+        """Give the connection back; the pool stays open."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await self._pool.release(connection)
+
+    async def fetch(self, name: str, *args: object) -> list[Row]:
+        async with self._turn:
+            connection = await self._taken()
+            try:
+                return await connection.fetch(sql(name), *args)
+            except _AWAY as error:
+                await self._dropped()
+                raise Unavailable(f"the database does not answer: {_described(error)}") from error
+
+    async def execute(self, name: str, *args: object) -> int:
+        async with self._turn:
+            connection = await self._taken()
+            try:
+                return _touched(await connection.execute(sql(name), *args))
+            except _AWAY as error:
+                await self._dropped()
+                raise Unavailable(f"the database does not answer: {_described(error)}") from error
+
+    async def _taken(self) -> asyncpg.pool.PoolConnectionProxy[Row]:
+        if self._connection is None or self._connection.is_closed():
+            await self._dropped()
+            try:
+                self._connection = await self._pool.acquire()
+            except _AWAY as error:
+                raise Unavailable(f"the database does not answer: {_described(error)}") from error
+        return self._connection
+
+    async def _dropped(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await self._pool.release(connection)
 
 
 def _touched(status: str) -> int:

@@ -45,10 +45,10 @@ def explain(error: grpc.aio.AioRpcError, *, method: str, target: str, tls_strate
 
 def _text(code: grpc.StatusCode, details: str, method: str, target: str, tls_strategy: str) -> str:
     if code is grpc.StatusCode.UNAVAILABLE:
+        tls = "" if tls_strategy == "none" else "; a local server also needs HATCHET_CLIENT_TLS_STRATEGY=none"
         return (
             f"cannot reach the engine at {target} ({method}): {details}. Is it running (`hatchet server status`)? "
-            f"Check HATCHET_CLIENT_HOST_PORT, and HATCHET_CLIENT_TLS_STRATEGY (now '{tls_strategy}'; a local server "
-            "needs 'none')."
+            f"Check HATCHET_CLIENT_HOST_PORT{tls}."
         )
     if code is grpc.StatusCode.UNAUTHENTICATED:
         return (

@@ -1,8 +1,10 @@
 """The thread and event loop on which all gRPC traffic of the SDK lives.
 
 User code may block its own event loop or thread for as long as it likes: heartbeats, reports and results travel on this
-thread and are not delayed by it. The thread is a daemon, created at its first use, one for the process; a forked child
-gets a new one, because threads do not survive a fork.
+thread and are not delayed by it. The thread is a daemon, created at its first use, one for the process.
+
+A process that was forked before the first use gets a thread of its own. One that was forked after it cannot: grpc's
+state in the child hangs or aborts the process, so the child is told instead.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ import asyncio
 import atexit
 import contextlib
 import os
+import sys
 import threading
 from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import Future
@@ -102,16 +105,25 @@ class ConnectionThread:
 
 _lock = threading.Lock()
 _current: ConnectionThread | None = None
+_forked_too_late = False
 
 
 def connection_thread() -> ConnectionThread:
-    """The process-wide connection thread, started if need be."""
+    """The process-wide connection thread, started if need be.
+
+    Raises ``RuntimeError`` in a process that was forked when its parent was connected already.
+    """
     thread = _current
     return thread if thread is not None else _start()
 
 
 def _start() -> ConnectionThread:
     global _current
+    if _forked_too_late:
+        raise RuntimeError(
+            "this process was forked after hatchet_sdk had connected in its parent, and grpc does not survive that; fork "
+            "before the first call (declaring tasks is fine), or start the process with multiprocessing's 'spawn'"
+        )
     with _lock:
         if _current is None:
             _current = ConnectionThread()
@@ -119,7 +131,8 @@ def _start() -> ConnectionThread:
 
 
 def _forget_after_fork() -> None:
-    global _current, _lock
+    global _current, _lock, _forked_too_late
+    _forked_too_late = _forked_too_late or (_current is not None and "grpc._cython.cygrpc" in sys.modules)
     _current = None
     _lock = threading.Lock()
 

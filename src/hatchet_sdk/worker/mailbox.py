@@ -1,8 +1,9 @@
-"""Hand-over of items from any thread to one event loop, one wake-up per burst.
+"""Hand-over of items from any thread to one event loop, in bursts.
 
-`call_soon_threadsafe` writes to a socket and, when the loop sleeps, costs a switch of threads. Thousands of tasks per
-second cross between the loops twice, so only the first item of a burst wakes the receiver; the rest lie in the deque
-by the time it looks.
+Waking a loop on another thread means a write to a socket, a switch of threads and a fight for the interpreter lock,
+several times the cost of a small task. So a burst is woken for once, at its first item, which is taken at once; then
+the receiver itself looks again after a short while, for as long as it finds something, and nobody needs to wake it.
+An idle mailbox adds no delay, a busy one at most `GAP_SECONDS`.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from collections.abc import Callable
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
+
+GAP_SECONDS = 0.002
 
 
 class Mailbox(Generic[T]):
@@ -25,23 +28,32 @@ class Mailbox(Generic[T]):
         self._loop = loop
         self._receive = receive
         self._items: deque[T] = deque()
-        self._woken = False
+        # Raised while the receiver is going to look by itself.
+        self._awake = False
+        self._next: asyncio.TimerHandle | None = None
 
     def put(self, item: T) -> None:
         self._items.append(item)
-        # The order makes it safe without a lock: here the item is in the deque before the flag is read, and `_drain`
+        # The order makes it safe without a lock: here the item is in the deque before the flag is read, and `_look`
         # lowers the flag before it reads the deque. Whoever sees a raised flag knows that a look is still to come.
-        if not self._woken:
-            self._woken = True
+        if not self._awake:
+            self._awake = True
             try:
-                self._loop.call_soon_threadsafe(self._drain)
+                self._loop.call_soon_threadsafe(self._look)
             except RuntimeError:
                 # The loop is closed: the worker has ended and nobody will act on the item.
                 self._items.clear()
 
-    def _drain(self) -> None:
-        self._woken = False
+    def _look(self) -> None:
+        self._awake = False
         items = self._items
+        if not items:
+            return
+        self._awake = True
+        if self._next is not None:
+            # Rarely a put between the two lines above has ordered a look of its own; one chain of looks is enough.
+            self._next.cancel()
+        self._next = self._loop.call_later(GAP_SECONDS, self._look)
         # Only what is here now: under a steady stream of puts the loop must get to its other callbacks.
         for _ in range(len(items)):
             self._receive(items.popleft())

@@ -1,0 +1,294 @@
+"""Which ready task goes where (behaviour-core C-2.24, C-11.5, C-11.8, C-11.26), and a state machine against a model."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from queue_model import START, a_pool, a_task, a_version, a_worker, number_of
+
+from hatchet.core.placement import STEP_OVER, WorkerPool, WorkerSlots, place
+from hatchet.core.ready_queue import GONE, ReadyQueues, ReadyTask
+
+A = a_version("a:run")
+B = a_version("b:run")
+
+
+def a_queue(*tasks: ReadyTask) -> ReadyQueues:
+    queues = ReadyQueues()
+    for task in tasks:
+        queues.push(task)
+    return queues
+
+
+def placed(queues: ReadyQueues, pool: WorkerPool, limit: int = 1000) -> list[tuple[int, str]]:
+    return [(number_of(task), worker.id) for task, worker in place(queues, pool, limit)]
+
+
+def test_c_2_24_only_an_assignable_worker_that_registered_the_action_gets_the_task() -> None:
+    pool = a_pool(a_worker("away", assignable=False), a_worker("other", "b:run"), a_worker("right"))
+    assert placed(a_queue(a_task(1, A)), pool) == [(1, "right")]
+
+
+def test_c_11_6_without_a_worker_for_the_action_the_task_stays() -> None:
+    queues = a_queue(a_task(1, A))
+    assert placed(queues, a_pool(a_worker("other", "b:run"))) == []
+    assert len(queues) == 1
+
+
+def test_c_11_8_equal_workers_take_turns_across_calls() -> None:
+    pool = a_pool(*(a_worker(name) for name in "xyz"))
+    queues = a_queue(*(a_task(number, A) for number in range(7)))
+    turns = [placed(queues, pool, limit=1)[0][1] for _ in range(7)]
+    assert turns == ["x", "y", "z", "x", "y", "z", "x"]
+
+
+def test_c_11_8_a_full_worker_loses_its_turn_to_the_next() -> None:
+    pool = a_pool(a_worker("x", slots={"default": 1}), a_worker("y", slots={"default": 3}))
+    queues = a_queue(*(a_task(number, A) for number in range(6)))
+    assert Counter(worker for _, worker in placed(queues, pool)) == {"x": 1, "y": 3}
+    assert len(queues) == 2
+
+
+def test_c_11_26_all_units_are_taken_together_or_none() -> None:
+    both = a_version("a:run", slots={"default": 2, "gpu": 1})
+    worker = a_worker("x", slots={"default": 4, "gpu": 0})
+    queues = a_queue(a_task(1, both))
+    assert placed(queues, a_pool(worker)) == []
+    assert worker.free == {"default": 4, "gpu": 0}
+    rich = a_worker("y", slots={"default": 2, "gpu": 1})
+    assert placed(queues, a_pool(worker, rich)) == [(1, "y")]
+    assert rich.free == {"default": 0, "gpu": 0}
+
+
+def test_c_11_27_a_slot_type_that_the_worker_does_not_have_does_not_fit() -> None:
+    durable = a_version("a:run", slots={"durable": 1})
+    assert placed(a_queue(a_task(1, durable)), a_pool(a_worker("x"))) == []
+
+
+def test_c_11_28_the_second_of_two_large_tasks_waits_for_the_first() -> None:
+    large = a_version("a:run", slots={"default": 3})
+    worker = a_worker("x", slots={"default": 5})
+    queues, pool = a_queue(a_task(1, large), a_task(2, large)), a_pool(worker)
+    assert placed(queues, pool) == [(1, "x")]
+    assert placed(queues, pool) == []
+    worker.give_back({"default": 3})
+    assert placed(queues, pool) == [(2, "x")]
+
+
+def test_c_11_5_a_task_that_fits_nowhere_does_not_block_those_behind_it() -> None:
+    large = a_version("a:run", slots={"default": 50}, name="large")
+    tasks = [a_task(number, large, priority=3) for number in range(3)] + [a_task(number, A) for number in range(3, 6)]
+    queues = a_queue(*tasks)
+    assert [number for number, _ in placed(queues, a_pool(a_worker("x")))] == [3, 4, 5]
+    assert [number_of(task) for task in iter(lambda: queues.pop("a:run"), None)] == [0, 1, 2]
+
+
+def test_c_11_5_a_misfit_keeps_its_place_and_goes_first_when_it_fits() -> None:
+    large = a_version("a:run", slots={"default": 2}, name="large")
+    worker = a_worker("x", slots={"default": 1})
+    queues, pool = a_queue(a_task(0, large), a_task(1, A), a_task(2, A)), a_pool(worker)
+    assert [number for number, _ in placed(queues, pool)] == [1]
+    worker.give_back({"default": 2})
+    assert [number for number, _ in placed(queues, pool)] == [0]
+
+
+def test_c_11_5_many_misfits_of_one_kind_do_not_block_those_behind_them() -> None:
+    large = a_version("a:run", slots={"default": 50}, name="large")
+    count = 3 * STEP_OVER
+    queues = a_queue(*(a_task(number, large) for number in range(count)), a_task(count, A))
+    assert [number for number, _ in placed(queues, a_pool(a_worker("x")))] == [count]
+    assert len(queues) == count
+
+
+def test_c_11_2_actions_take_turns_when_there_is_more_work_than_room() -> None:
+    queues = a_queue(*(a_task(number, A) for number in range(500)), *(a_task(number, B) for number in range(500, 1000)))
+    pool = a_pool(a_worker("x", "a:run", "b:run", slots={"default": 2000}))
+    numbers = [number for number, _ in placed(queues, pool, limit=256)]
+    assert len(numbers) == 256
+    assert sum(number < 500 for number in numbers) == 128
+
+
+def test_c_11_2_actions_share_a_worker_that_frees_one_slot_at_a_time() -> None:
+    queues = a_queue(*(a_task(number, A) for number in range(50)), *(a_task(number, B) for number in range(50, 100)))
+    worker = a_worker("x", "a:run", "b:run", slots={"default": 1})
+    pool = a_pool(worker)
+    served = Counter[str]()
+    for _ in range(40):
+        [(number, _)] = placed(queues, pool)
+        served["a" if number < 50 else "b"] += 1
+        worker.give_back({"default": 1})
+    assert min(served["a"], served["b"]) >= 10
+
+
+def test_the_limit_is_kept() -> None:
+    queues = a_queue(*(a_task(number, A) for number in range(10)))
+    assert len(placed(queues, a_pool(a_worker("x")), limit=4)) == 4
+    assert len(queues) == 6
+
+
+def test_a_removed_worker_gets_nothing_and_the_others_go_on() -> None:
+    pool = a_pool(*(a_worker(name) for name in "xyz"))
+    queues = a_queue(*(a_task(number, A) for number in range(6)))
+    placed(queues, pool, limit=2)
+    pool.remove("z")
+    pool.remove("unknown")
+    assert {worker for _, worker in placed(queues, pool)} == {"x", "y"}
+    assert sorted(pool.ids()) == ["x", "y"]
+    pool.remove("x")
+    pool.remove("y")
+    assert not pool.serves("a:run")
+
+
+ACTIONS = ("a:run", "b:run")
+SIZES = (1, 2, 4)
+VERSIONS = [
+    a_version(action, slots={"default": size}, schedule_timeout=timeout)
+    for action, size, timeout in itertools.product(ACTIONS, SIZES, ("10s", "60s"))
+]
+
+
+class QueueMachine(RuleBasedStateMachine):
+    """Tasks come, are placed, finish, are discarded or put back; workers come, go and pause.
+
+    The model: a list of waiting tasks in their order, and what runs on each worker.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.queues = ReadyQueues()
+        self.pool = WorkerPool()
+        self.now = START
+        self.numbers = itertools.count(1)
+        self.waiting: list[ReadyTask] = []
+        """In the order of pushing, put-back tasks in front."""
+        self.workers: dict[str, WorkerSlots] = {}
+        self.running: list[tuple[ReadyTask, WorkerSlots]] = []
+        self.places = Counter[str]()
+
+    def order(self, action: str) -> list[ReadyTask]:
+        mine = [task for task in self.waiting if task.step.definition.action == action]
+        return sorted(mine, key=lambda task: -task.level)
+
+    @rule(
+        version=st.sampled_from(VERSIONS), priority=st.integers(1, 3), attempt=st.integers(0, 1), count=st.integers(1, 5)
+    )
+    def push(self, version: object, priority: int, attempt: int, count: int) -> None:
+        for _ in range(count):
+            task = a_task(next(self.numbers), version, priority, ready_at=self.now, attempt=attempt)  # type: ignore[arg-type]
+            self.queues.push(task)
+            self.waiting.append(task)
+
+    @rule(actions=st.sets(st.sampled_from(ACTIONS), min_size=1), units=st.integers(0, 5))
+    def add_worker(self, actions: set[str], units: int) -> None:
+        worker = a_worker(f"w{len(self.workers)}", *actions, slots={"default": units})
+        self.workers[worker.id] = worker
+        self.pool.add(worker)
+
+    @precondition(lambda self: self.workers)
+    @rule(data=st.data(), assignable=st.booleans())
+    def pause_or_resume(self, data: st.DataObject, assignable: bool) -> None:
+        self.workers[data.draw(st.sampled_from(sorted(self.workers)))].assignable = assignable
+
+    @rule(limit=st.integers(0, 12))
+    def place(self, limit: int) -> None:
+        pairs = place(self.queues, self.pool, limit)
+        assert len(pairs) <= limit
+        for task, worker in pairs:
+            assert worker.assignable
+            assert task.step.definition.action in worker.actions
+            # By identity: no task is placed that does not wait, none twice.
+            assert any(task is waiting for waiting in self.waiting)
+            self.waiting = [waiting for waiting in self.waiting if waiting is not task]
+            self.running.append((task, worker))
+            self.places[task.id] += 1
+        for action in ACTIONS:
+            self._in_order([task for task, _ in pairs if task.step.definition.action == action])
+        if len(pairs) < limit:
+            self._nothing_fits_any_more()
+
+    def _in_order(self, tasks: list[ReadyTask]) -> None:
+        """Tasks of equal size are taken by priority, then in the order of pushing."""
+        for size in SIZES:
+            alike = [task for task in tasks if task.step.slots["default"] == size]
+            levels = [task.level for task in alike]
+            assert levels == sorted(levels, reverse=True)
+            left = [task for task in self.waiting if task.step.slots["default"] == size and alike]
+            left = [task for task in left if task.step.definition.action == alike[0].step.definition.action]
+            assert all(task.level <= min(levels) for task in left)
+
+    def _nothing_fits_any_more(self) -> None:
+        for action in ACTIONS:
+            if len({id(task) for task in self.order(action)}) > STEP_OVER:
+                continue
+            for task in self.order(action):
+                for worker in self.workers.values():
+                    able = worker.assignable and action in worker.actions
+                    assert not (able and worker.free["default"] >= task.step.slots["default"])
+
+    @precondition(lambda self: self.running)
+    @rule(data=st.data())
+    def finish(self, data: st.DataObject) -> None:
+        task, worker = self.running.pop(data.draw(st.integers(0, len(self.running) - 1)))
+        task.place = GONE
+        worker.give_back(task.step.slots)
+
+    @precondition(lambda self: self.running)
+    @rule(data=st.data())
+    def the_assignment_fails(self, data: st.DataObject) -> None:
+        task, worker = self.running.pop(data.draw(st.integers(0, len(self.running) - 1)))
+        worker.give_back(task.step.slots)
+        self.queues.put_back(task)
+        self.waiting.insert(0, task)
+        self.places[task.id] -= 1
+
+    @precondition(lambda self: self.waiting)
+    @rule(data=st.data())
+    def discard(self, data: st.DataObject) -> None:
+        task = self.waiting.pop(data.draw(st.integers(0, len(self.waiting) - 1)))
+        assert self.queues.discard(task.id) is task
+
+    @rule(seconds=st.sampled_from([1.0, 5.0, 20.0]))
+    def time_passes(self, seconds: float) -> None:
+        self.now += seconds
+        due = {
+            task.id for task in self.waiting if task.ready_at + task.step.schedule_timeout_seconds <= self.now
+        }
+        expired = [task.id for task in self.queues.expired(self.now)]
+        assert len(expired) == len(set(expired))
+        assert set(expired) == due
+        for task_id in expired:
+            self.queues.discard(task_id)
+        self.waiting = [task for task in self.waiting if task.id not in due]
+
+    @rule(action=st.sampled_from(ACTIONS))
+    def drain_one(self, action: str) -> None:
+        task, expected = self.queues.pop(action), self.order(action)
+        assert task is (expected[0] if expected else None)
+        if task is not None:
+            self.queues.put_back(task)
+            self.waiting = [task, *(waiting for waiting in self.waiting if waiting is not task)]
+
+    @invariant()
+    def nothing_is_lost_or_doubled(self) -> None:
+        assert len(self.queues) == len(self.waiting)
+        assert all(self.queues.get(task.id) is task for task in self.waiting)
+        assert all(count <= 1 for count in self.places.values())
+        sizes = Counter(task.step.definition.action for task in self.waiting)
+        assert sorted(self.queues.actions()) == sorted(sizes)
+        for action in ACTIONS:
+            assert sum(self.queues.kinds(action).values()) == sizes[action]
+
+    @invariant()
+    def capacity_is_what_is_free_and_what_runs(self) -> None:
+        for worker in self.workers.values():
+            used = sum(task.step.slots["default"] for task, where in self.running if where is worker)
+            assert worker.free["default"] + used == worker.capacity["default"]
+            assert worker.free["default"] >= 0
+
+
+TestQueues = QueueMachine.TestCase
+TestQueues.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)

@@ -1,0 +1,182 @@
+"""The order in which ready tasks start (behaviour-core C-11.1 to C-11.3) and their schedule timeouts (C-6.33)."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from queue_model import START, a_task, a_version, number_of
+
+from hatchet.core.ready_queue import ReadyQueues, ReadyTask
+
+A = a_version("a:run")
+B = a_version("b:run")
+
+
+def popped(queues: ReadyQueues, action: str = "a:run") -> list[int]:
+    numbers = []
+    while (task := queues.pop(action)) is not None:
+        numbers.append(number_of(task))
+    return numbers
+
+
+@given(st.lists(st.tuples(st.integers(1, 3), st.booleans()), max_size=50))
+def test_c_11_1_higher_priority_first_then_first_in_first_out(pushed: list[tuple[int, bool]]) -> None:
+    queues = ReadyQueues()
+    for number, (priority, is_retry) in enumerate(pushed):
+        queues.push(a_task(number, A, priority, attempt=int(is_retry)))
+    # C-11.3: retries before every user priority.
+    levels = [4 if is_retry else priority for priority, is_retry in pushed]
+    assert popped(queues) == sorted(range(len(pushed)), key=lambda number: (-levels[number], number))
+    assert len(queues) == 0
+
+
+def test_c_11_1_actions_are_queues_of_their_own() -> None:
+    queues = ReadyQueues()
+    for number, version in enumerate((A, B, A)):
+        queues.push(a_task(number, version))
+    assert sorted(queues.actions()) == ["a:run", "b:run"]
+    assert popped(queues, "b:run") == [1]
+    assert queues.actions() == ["a:run"]
+    assert popped(queues) == [0, 2]
+    assert queues.actions() == []
+    assert queues.pop("unknown:run") is None
+
+
+def test_a_task_that_is_already_waiting_is_taken_once() -> None:
+    queues = ReadyQueues()
+    first = a_task(1, A)
+    queues.push(first)
+    queues.push(a_task(1, A, priority=3))
+    assert len(queues) == 1
+    assert queues.get(first.id) is first
+    assert popped(queues) == [1]
+
+
+def test_a_task_that_was_put_back_is_the_next_again() -> None:
+    queues = ReadyQueues()
+    for number in range(3):
+        queues.push(a_task(number, A))
+    first, second = queues.pop("a:run"), queues.pop("a:run")
+    assert first is not None
+    assert second is not None
+    queues.put_back(second)
+    queues.put_back(first)
+    assert first.id in queues
+    assert popped(queues) == [0, 1, 2]
+
+
+def test_c_6_40_a_discarded_task_is_gone() -> None:
+    queues = ReadyQueues()
+    tasks = [a_task(number, A) for number in range(3)]
+    for task in tasks:
+        queues.push(task)
+    assert queues.discard(tasks[1].id) is tasks[1]
+    assert queues.discard(tasks[1].id) is None
+    assert tasks[1].id not in queues
+    assert queues.kinds("a:run") == {"step of a:run-None-5m": 2}
+    assert popped(queues) == [0, 2]
+
+
+def test_a_retry_of_a_discarded_attempt_waits_on_its_own() -> None:
+    queues = ReadyQueues()
+    old, new = a_task(1, A), a_task(1, A, attempt=1)
+    queues.push(old)
+    queues.discard(old.id)
+    queues.push(new)
+    assert queues.pop("a:run") is new
+    assert queues.pop("a:run") is None
+
+
+def test_kinds_tell_which_steps_wait_for_an_action() -> None:
+    queues = ReadyQueues()
+    small, large = a_version("a:run", name="small"), a_version("a:run", slots={"default": 5}, name="large")
+    for number, version in enumerate((small, large, small)):
+        queues.push(a_task(number, version))
+    assert queues.kinds("a:run") == {"step of small": 2, "step of large": 1}
+    popped(queues)
+    assert queues.kinds("a:run") == {}
+
+
+def test_c_6_33_a_task_expires_when_its_own_timeout_has_passed_since_it_was_queued() -> None:
+    queues = ReadyQueues()
+    short, long = a_version("a:run", schedule_timeout="1s"), a_version("a:run", schedule_timeout="10s")
+    queues.push(a_task(0, long))
+    queues.push(a_task(1, short))
+    queues.push(a_task(2, short, ready_at=START + 5))
+    assert queues.expired(START + 0.9) == []
+    assert [number_of(task) for task in queues.expired(START + 1.0)] == [1]
+    assert sorted(number_of(task) for task in queues.expired(START + 6.0)) == [1, 2]
+    assert sorted(number_of(task) for task in queues.expired(START + 10.0)) == [0, 1, 2]
+
+
+def test_c_6_33_expired_tasks_come_in_bites_and_stay_until_discarded() -> None:
+    queues = ReadyQueues()
+    for number in range(10):
+        queues.push(a_task(number, A))
+    late = START + 301
+    assert len(queues.expired(late, limit=4)) == 4
+    seen = []
+    while bite := queues.expired(late, limit=4):
+        seen += [number_of(task) for task in bite]
+        for task in bite:
+            queues.discard(task.id)
+    assert seen == list(range(10))
+
+
+def test_c_6_33_a_task_that_is_being_assigned_does_not_expire() -> None:
+    queues = ReadyQueues()
+    queues.push(a_task(0, A))
+    queues.pop("a:run")
+    assert queues.expired(START + 301) == []
+
+
+def test_c_6_33_a_task_whose_assignment_failed_still_expires() -> None:
+    queues = ReadyQueues()
+    queues.push(a_task(0, A))
+    task = queues.pop("a:run")
+    assert task is not None
+    # The watch looks while the assignment is under way, and the assignment then fails.
+    queues.expired(START + 1)
+    queues.put_back(task)
+    assert queues.expired(START + 301) == [task]
+
+
+def test_the_low_watermark_counts_a_task_that_is_being_assigned() -> None:
+    queues = ReadyQueues()
+    for number in range(2):
+        queues.push(a_task(number, A))
+    task = queues.pop("a:run")
+    assert task is not None
+    assert list(queues.oldest_ids()) == [task.id]
+
+
+def test_the_low_watermark_rises_when_the_oldest_task_is_gone() -> None:
+    queues = ReadyQueues()
+    tasks = [a_task(number, A) for number in range(3)]
+    for task in tasks:
+        queues.push(task)
+    queues.discard(tasks[0].id)
+    assert list(queues.oldest_ids()) == [tasks[1].id]
+
+
+def test_memory_of_expiry_stays_bounded_while_the_oldest_task_waits() -> None:
+    queues = ReadyQueues()
+    queues.push(a_task(0, A))
+    for number in range(1, 20_000):
+        task = a_task(number, A)
+        queues.push(task)
+        queues.discard(task.id)
+        if number % 1000 == 0:
+            queues.expired(START)
+    assert sum(len(tasks) for tasks in queues._expiry.values()) < 4000
+
+
+@pytest.mark.parametrize(("attempt", "level"), [(0, 2), (1, 4)])
+def test_c_11_3_the_level_of_an_attempt(attempt: int, level: int) -> None:
+    assert ReadyTask("id", A, 2, START, attempt).level == level
+
+
+def test_an_attempts_creation_time_is_its_ids_and_not_its_own() -> None:
+    task = ReadyTask("01977a3d-ae00-7000-8000-000000000000", A, 2, START, 3)
+    assert task.created_at == int("01977a3dae00", 16) / 1000
