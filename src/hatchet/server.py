@@ -12,6 +12,7 @@ from hatchet import __version__
 from hatchet.core.errors import FailedPrecondition
 from hatchet.engine.bus import Bus
 from hatchet.engine.clock import DatabaseClock, UuidIds
+from hatchet.engine.component import Component, Loop
 from hatchet.engine.control import Control
 from hatchet.engine.dispatch import Dispatch
 from hatchet.engine.endings import Endings
@@ -100,6 +101,8 @@ class Server:
 
     async def _start(self) -> None:
         settings = self._settings
+        if settings.message_queue != "postgres":
+            log.warning("SERVER_MSGQUEUE_KIND has no effect in this version: instances talk over PostgreSQL")
         self.dsn = await self._open_postgres()
         await migrate(self.dsn)
         fewest, most = settings.database_pool
@@ -137,6 +140,7 @@ class Server:
         postgres = EmbeddedPostgres(self._settings.embedded_dir, programs=self._settings.postgres_programs)
         dsn = await postgres.start()
         self._stops.append(("postgres", postgres.stop))
+        await self._start_part("postgres-keeper", PostgresKeeper(postgres))
         return dsn
 
     async def _open_doors(
@@ -195,9 +199,21 @@ class Server:
             self._stops.append(("health", probes.stop))
         health.begin_serving()
 
-    async def _start_part(self, name: str, part: Upkeep) -> None:
+    async def _start_part(self, name: str, part: Component) -> None:
         await part.start()
         self._stops.append((name, part.stop))
+
+
+class PostgresKeeper(Loop):
+    """Starts the embedded database again when it has died (killed for memory, by mistake, …)."""
+
+    def __init__(self, postgres: EmbeddedPostgres) -> None:
+        super().__init__("postgres-keeper", 1.0)
+        self._postgres = postgres
+
+    async def turn(self) -> None:
+        if await self._postgres.ensure_running():
+            log.warning("the embedded database had died and was started again")
 
 
 class Engine:

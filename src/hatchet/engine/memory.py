@@ -130,6 +130,10 @@ class Owner(Protocol):
         """Whether the task is known here not to have ended."""
         ...
 
+    def backlog(self) -> int:
+        """How many tasks wait for a worker."""
+        ...
+
     def waiting(self, task_id: str) -> ReadyTask | None:
         """The attempt of the task that waits for a worker or for its retry delay."""
         ...

@@ -121,6 +121,9 @@ class TenantScheduler:
     def knows(self, task_id: str) -> bool:
         return task_id in self.flying or task_id in self.queues or task_id in self._placing or task_id in self.backoff
 
+    def backlog(self) -> int:
+        return len(self.queues) + len(self._early)
+
     def waiting(self, task_id: str) -> ReadyTask | None:
         return self.queues.get(task_id) or self._placing.get(task_id) or self.backoff.get(task_id)
 

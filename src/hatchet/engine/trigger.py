@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from hatchet.core.clock import Clock, Ids
 from hatchet.core.definitions import StoredVersion
-from hatchet.core.errors import InvalidArgument
+from hatchet.core.errors import InvalidArgument, ResourceExhausted
 from hatchet.core.ids import parse_uuid
 from hatchet.core.json_texts import normal_input, normal_metadata
 from hatchet.core.messages import TriggerItem
@@ -21,6 +21,9 @@ from hatchet.engine.memory import Flights, Owners, PayloadCache
 from hatchet.engine.registration import Registration
 from hatchet.store.pool import Database
 from hatchet.store.tasks import NewTask, append_tasks, existing_tasks
+
+MAX_WAITING = 2_000_000
+"""Waiting tasks of a tenant; some 250 bytes each in its scheduler's memory."""
 
 Accepted = tuple[NewTask, StoredVersion]
 
@@ -63,6 +66,7 @@ class Trigger:
         Raises InvalidArgument for an unknown workflow (C-4.8), a bad priority, input or metadata that is not JSON, and
         ResourceExhausted when the server is too far behind. All items are checked before any run is created.
         """
+        self._refuse_overflow(tenant_id, len(items))
         versions = await self._registration.latest(tenant_id, list({item.workflow_name for item in items}))
         unknown = sorted({item.workflow_name for item in items} - versions.keys())
         if unknown:
@@ -79,6 +83,14 @@ class Trigger:
         """Wait for the writes that are under way, and give the connection back."""
         await self._writes.drain()
         await self._writer.close()
+
+    def _refuse_overflow(self, tenant_id: str, count: int) -> None:
+        """Waiting tasks are held in memory, so there must be an end to them (design section 4.12)."""
+        owner = self._owners.get(tenant_id)
+        if owner is not None and owner.backlog() + count > MAX_WAITING:
+            raise ResourceExhausted(
+                f"{owner.backlog()} tasks wait already, {MAX_WAITING} are the most: start more workers, or cancel some"
+            )
 
     def _checked(self, tenant_id: str, item: TriggerItem, version: StoredVersion, now: float) -> NewTask:
         priority = version.default_priority if item.priority is None else item.priority

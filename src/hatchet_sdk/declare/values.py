@@ -37,6 +37,9 @@ def json_text(value: object) -> str:
     Raises ``TypeError`` for another type, or for a member that JSON cannot hold.
     """
     if isinstance(value, BaseModel):
+        # What model_dump_json does, without its many arguments, in a third of the time.
+        if type(value).model_dump_json is BaseModel.model_dump_json:
+            return value.__pydantic_serializer__.to_json(value).decode()
         return value.model_dump_json()
     if value is None:
         return EMPTY_OBJECT

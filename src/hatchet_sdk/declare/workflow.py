@@ -110,7 +110,7 @@ class BaseWorkflow(Generic[TWorkflowInput]):
             sticky=sticky,
             desired_worker_labels=desired_worker_labels,
         )
-        return WorkflowRunTriggerConfig.model_construct(
+        return WorkflowRunTriggerConfig(
             workflow_name=self.config.name, input=self.input_text(input), options=merged, key=key
         )
 
@@ -127,19 +127,24 @@ class BaseWorkflow(Generic[TWorkflowInput]):
     ) -> TriggerWorkflowOptions:
         """``options`` with the keyword arguments that were given over them, and the workflow's metadata under them."""
         base = options if options is not None else _NO_OPTIONS
-        return base.model_copy(
-            update={
-                "child_key": child_key or base.child_key or base.key,
-                "additional_metadata": {
-                    **self.config.default_additional_metadata,
-                    **base.additional_metadata,
-                    **(additional_metadata or {}),
-                },
-                "priority": base.priority if priority is None else priority,
-                "desired_worker_id": desired_worker_id or base.desired_worker_id,
-                "sticky": sticky or base.sticky,
-                "desired_worker_label": desired_worker_labels or base.desired_worker_label,
-            }
+        metadata = {
+            **self.config.default_additional_metadata,
+            **base.additional_metadata,
+            **(additional_metadata or {}),
+        }
+        # Not model_copy or model_construct: the constructor is the fastest of the three.
+        return TriggerWorkflowOptions(
+            parent_id=base.parent_id,
+            parent_step_run_id=base.parent_step_run_id,
+            child_index=base.child_index,
+            child_key=child_key or base.child_key or base.key,
+            namespace=base.namespace,
+            additional_metadata=metadata,
+            priority=base.priority if priority is None else priority,
+            desired_worker_id=desired_worker_id or base.desired_worker_id,
+            sticky=sticky or base.sticky,
+            key=base.key,
+            desired_worker_label=desired_worker_labels or base.desired_worker_label,
         )
 
     def input_text(self, value: object) -> str:

@@ -37,11 +37,11 @@ class Connection:
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Block until ``coroutine`` has run on the connection thread."""
-        return connection_thread().run(coroutine)
+        return _thread_for(coroutine).run(coroutine)
 
     async def call(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Await ``coroutine``, which runs on the connection thread."""
-        return await connection_thread().call(coroutine)
+        return await _thread_for(coroutine).call(coroutine)
 
     async def close(self) -> None:
         """Close the channel (on the connection thread); the next use opens another."""
@@ -49,3 +49,11 @@ class Connection:
         if calls is not None and self._owner is not None:
             self._owner.forget(self)
             await calls.channel.close(None)
+
+
+def _thread_for(coroutine: Coroutine[Any, Any, Any]) -> ConnectionThread:
+    try:
+        return connection_thread()
+    except RuntimeError:
+        coroutine.close()
+        raise

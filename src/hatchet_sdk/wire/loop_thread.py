@@ -121,8 +121,8 @@ def _start() -> ConnectionThread:
     global _current
     if _forked_too_late:
         raise RuntimeError(
-            "this process was forked after hatchet_sdk had connected in its parent, and grpc does not survive that; fork "
-            "before the first call (declaring tasks is fine), or start the process with multiprocessing's 'spawn'"
+            "this process was forked after hatchet_sdk had connected in its parent, and grpc does not survive that; "
+            "fork before the first call (declaring tasks is fine), or start the process with multiprocessing's 'spawn'"
         )
     with _lock:
         if _current is None:
