@@ -21,7 +21,8 @@ WHERE dbid = (SELECT oid FROM pg_database WHERE datname = $1)
 _TRANSACTIONS = "SELECT xact_commit, xact_rollback FROM pg_stat_database WHERE datname = $1"
 _WAL = "SELECT pg_current_wal_insert_lsn() - '0/0'::pg_lsn"
 _COSTLY = """
-SELECT calls, round(total_exec_time::numeric, 1) AS total_ms, rows, left(regexp_replace(query, '\\s+', ' ', 'g'), 90) AS query
+SELECT calls, round(total_exec_time::numeric, 1) AS total_ms, rows,
+       left(regexp_replace(query, '\\s+', ' ', 'g'), 90) AS query
 FROM pg_stat_statements WHERE dbid = (SELECT oid FROM pg_database WHERE datname = $1)
 ORDER BY total_exec_time DESC LIMIT $2
 """

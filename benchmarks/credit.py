@@ -68,7 +68,8 @@ async def produce_on_credit(produce: Produce, *, size: int, in_flight: int) -> N
     async def lane() -> None:
         nonlocal total
         while count := await allowance.take(size):
-            total += await produce(count)
+            accepted = await produce(count)
+            total += accepted
             say("accepted", total=total)
 
     following = asyncio.create_task(allowance.follow(await standard_input()))

@@ -88,7 +88,9 @@ class Peer:
         async with self._heard:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(seconds):
-                    await self._heard.wait_for(lambda: event in self._latest or self._readers[0].done() or self.has_ended)
+                    await self._heard.wait_for(
+                        lambda: event in self._latest or self._readers[0].done() or self.has_ended
+                    )
         if event not in self._latest:
             what = "ended" if self.has_ended else f"was silent for {seconds:.0f} s"
             raise PeerEnded(f"{self.name} {what} before it said {event!r}:\n{self.errors}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import shutil
 import socket
@@ -14,7 +13,6 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 from urllib.request import urlopen
 
 import asyncpg
@@ -52,9 +50,12 @@ class Postgres:
 
 
 @asynccontextmanager
-async def running_postgres(directory: Path) -> AsyncIterator[Postgres]:
-    """The embedded server with the engine's own settings, fsync on, and the count of statements loaded."""
-    async with EmbeddedPostgres(directory, settings=PRELOAD) as embedded:
+async def running_postgres(directory: Path, extra: Mapping[str, str] | None = None) -> AsyncIterator[Postgres]:
+    """The embedded server with the engine's own settings, fsync on, and the count of statements loaded.
+
+    ``extra`` are further settings of PostgreSQL, for trying one.
+    """
+    async with EmbeddedPostgres(directory, settings={**PRELOAD, **(extra or {})}) as embedded:
         yield Postgres(embedded)
 
 
@@ -77,7 +78,6 @@ async def running_engine(dsn: str, directory: Path) -> AsyncIterator[Engine]:
 
     Raises :class:`PeerEnded` with its last words when it does not become ready.
     """
-    directory.mkdir(parents=True, exist_ok=True)
     ports = free_ports(3)
     env = {
         **_without_hatchet(),
@@ -119,12 +119,17 @@ def free_ports(count: int) -> list[int]:
 @asynccontextmanager
 async def scratch_directory() -> AsyncIterator[Path]:
     """A directory that goes away; other users may enter it, because as root the server runs under another one."""
-    directory = Path(tempfile.mkdtemp(prefix="hatchet-bench-"))
-    directory.chmod(0o755)
+    directory = _open_directory()
     try:
         yield directory
     finally:
         await asyncio.to_thread(shutil.rmtree, directory, ignore_errors=True)
+
+
+def _open_directory() -> Path:
+    directory = Path(tempfile.mkdtemp(prefix="hatchet-bench-"))
+    directory.chmod(0o755)
+    return directory
 
 
 async def _ready(peer: Peer, health_port: int) -> None:
@@ -137,7 +142,7 @@ async def _ready(peer: Peer, health_port: int) -> None:
 
 def _answers(url: str) -> bool:
     try:
-        with urlopen(url, timeout=5) as answer:  # noqa: S310 - a loop-back address of our own
+        with urlopen(url, timeout=5) as answer:
             return bool(answer.status == 200)
     except OSError:
         return False
@@ -157,9 +162,3 @@ def _without_hatchet() -> dict[str, str]:
     """This environment without what configures a Hatchet server or client of the user's."""
     prefixes = ("HATCHET_", "SERVER_", "DATABASE_", "ADMIN_", "DEFAULT_TENANT_")
     return {name: value for name, value in os.environ.items() if not name.startswith(prefixes)}
-
-
-def read_runtime(data_dir: Path) -> dict[str, Any]:
-    """What a running engine announces in its data directory."""
-    announced: dict[str, Any] = json.loads((data_dir / "server.json").read_text(encoding="utf-8"))
-    return announced

@@ -66,7 +66,9 @@ class CountedBySql:
             return int(await self._connection.fetchval(statement))
 
 
-async def measure(other: Other, *, dsn: str, name: str, counters: Counters, postgres_pid: int, plan: Plan) -> dict[str, Any]:
+async def measure(
+    other: Other, *, dsn: str, name: str, counters: Counters, postgres_pid: int, plan: Plan
+) -> dict[str, Any]:
     """Saturate the queue in the empty database ``dsn``."""
     python = environment.python()
     env = {"BENCH_DSN": dsn}
@@ -82,9 +84,7 @@ async def measure(other: Other, *, dsn: str, name: str, counters: Counters, post
             await worker.expect("ready", INSTALL_SECONDS)
             parties = Parties({"postgres": postgres_pid, "worker": worker.pid, "client": producer.pid})
             finished = CountedBySql(connection, other.about, other.exactly)
-            result = await saturate(
-                producer=producer, finished=finished, parties=parties, counters=counters, plan=plan
-            )
+            result = await saturate(producer=producer, finished=finished, parties=parties, counters=counters, plan=plan)
             if worker.errors:
                 print(f"{other.name}'s worker said:\n{worker.errors}", file=sys.stderr)
             return result

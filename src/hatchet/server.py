@@ -32,7 +32,7 @@ from hatchet.engine.tenants import Tenants
 from hatchet.engine.trigger import Trigger
 from hatchet.engine.upkeep import Upkeep
 from hatchet.engine.watch import Watch
-from hatchet.engine.workers import Workers
+from hatchet.engine.workers import FLUSH_SECONDS, Workers
 from hatchet.grpc.server import GrpcServer
 from hatchet.grpc.services import grpc_services
 from hatchet.grpc.tls import server_credentials
@@ -175,7 +175,7 @@ class Server:
         services = Services(
             tokens=self._tokens,
             tenants=Tenants(database=database, clock=clock),
-            workers=WorkersRead(database, clock),
+            workers=WorkersRead(database, clock, engine.workers.last_seen, FLUSH_SECONDS),
             pausing=engine.workers,
             control=engine.control,
             reading=engine.reading,

@@ -154,14 +154,20 @@ class FakeEngine:
         self._server.add_generic_rpc_handlers(
             (
                 self._service("Dispatcher", {"GetVersion": (self._version, dispatcher_pb2.GetVersionRequest)}),
-                self._service("WorkflowService", {
-                    "TriggerWorkflow": (self._trigger, trigger_pb2.TriggerWorkflowRequest),
-                    "BulkTriggerWorkflow": (self._bulk, workflows_pb2.BulkTriggerWorkflowRequest),
-                }),
-                self._service("v1.AdminService", {
-                    "GetRunDetails": (self._details, v1_pb2.GetRunDetailsRequest),
-                    "PutWorkflow": (self._put, v1_pb2.CreateWorkflowVersionRequest),
-                }),
+                self._service(
+                    "WorkflowService",
+                    {
+                        "TriggerWorkflow": (self._trigger, trigger_pb2.TriggerWorkflowRequest),
+                        "BulkTriggerWorkflow": (self._bulk, workflows_pb2.BulkTriggerWorkflowRequest),
+                    },
+                ),
+                self._service(
+                    "v1.AdminService",
+                    {
+                        "GetRunDetails": (self._details, v1_pb2.GetRunDetailsRequest),
+                        "PutWorkflow": (self._put, v1_pb2.CreateWorkflowVersionRequest),
+                    },
+                ),
             )
         )
         self.port = self._server.add_insecure_port(f"127.0.0.1:{self.port}")

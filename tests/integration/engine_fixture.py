@@ -80,8 +80,9 @@ class Worker:
         self.actions: list[Action] = []
         self.send_error: Exception | None = None
         """Raised by the stream instead of taking the next action."""
-        self.stuck = False
-        """The stream takes nothing and does not fail."""
+        self.takes = asyncio.Event()
+        """While cleared the stream takes nothing and does not fail."""
+        self.takes.set()
         self._answer: Callable[[Action], Awaitable[None]] | None = None
         self._stream: asyncio.Task[None] | None = None
         self._beats: asyncio.Task[None] | None = None
@@ -189,8 +190,7 @@ class Worker:
     async def _take(self, action: Action) -> None:
         if self.send_error is not None:
             raise self.send_error
-        while self.stuck:
-            await asyncio.sleep(3600)
+        await self.takes.wait()
         self.actions.append(action)
         if self._answer is not None and action.kind is ActionKind.START:
             task = asyncio.ensure_future(self._answer(action))

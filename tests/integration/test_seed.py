@@ -65,7 +65,7 @@ async def test_a_second_run_hashes_no_password(database: Database, monkeypatch: 
 
 
 async def test_r_8_8_two_instances_at_once_are_fine(database: Database, dsn: str) -> None:
-    await asyncio.gather(*(run(database) for _ in range(4)))
+    await asyncio.gather(*(run(database) for _ in range(8)))
     assert await rows(dsn, "SELECT (SELECT count(*) FROM tenant), (SELECT count(*) FROM app_user)") == [(1, 1)]
     assert await rows(dsn, "SELECT role FROM tenant_member") == [("OWNER",)]
 
@@ -99,6 +99,13 @@ async def test_a_slug_that_is_taken_says_what_to_set(database: Database) -> None
     other = replace(SeedValues(), tenant_id="0195f2a0-0000-7000-8000-000000000001")
     with pytest.raises(FailedPrecondition, match="DEFAULT_TENANT_SLUG"):
         await run(database, other)
+
+
+async def test_a_slug_that_is_taken_at_the_same_moment_is_the_same_error(database: Database, dsn: str) -> None:
+    other = replace(SeedValues(), tenant_id="0195f2a0-0000-7000-8000-000000000001", admin_email="other@example.com")
+    results = await asyncio.gather(run(database), run(database, other), return_exceptions=True)
+    assert [type(result) for result in results if result is not None] == [FailedPrecondition]
+    assert await rows(dsn, "SELECT count(*) FROM app_user") == [(1,)]
 
 
 async def test_a_tenant_id_that_is_no_uuid_names_the_variable(database: Database) -> None:

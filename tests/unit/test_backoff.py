@@ -42,9 +42,7 @@ def test_c_6_40_a_discarded_wait_never_ends() -> None:
 
 
 @given(
-    st.lists(
-        st.tuples(st.sampled_from(["push", "discard", "due"]), st.integers(0, 5), st.integers(0, 20)), max_size=60
-    )
+    st.lists(st.tuples(st.sampled_from(["push", "discard", "due"]), st.integers(0, 5), st.integers(0, 20)), max_size=60)
 )
 def test_c_6_23_nothing_is_lost_and_nothing_ends_twice(steps: list[tuple[str, int, int]]) -> None:
     waits, model = Backoff(), dict[str, ReadyTask]()

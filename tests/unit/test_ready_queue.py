@@ -74,7 +74,6 @@ def test_c_6_40_a_discarded_task_is_gone() -> None:
     assert queues.discard(tasks[1].id) is tasks[1]
     assert queues.discard(tasks[1].id) is None
     assert tasks[1].id not in queues
-    assert queues.kinds("a:run") == {"step of a:run-None-5m": 2}
     assert popped(queues) == [0, 2]
 
 
@@ -88,14 +87,35 @@ def test_a_retry_of_a_discarded_attempt_waits_on_its_own() -> None:
     assert queues.pop("a:run") is None
 
 
-def test_kinds_tell_which_steps_wait_for_an_action() -> None:
+def test_c_11_5_steps_that_do_not_fit_are_left_out() -> None:
     queues = ReadyQueues()
     small, large = a_version("a:run", name="small"), a_version("a:run", slots={"default": 5}, name="large")
-    for number, version in enumerate((small, large, small)):
+    for number, version in enumerate((large, small, large, small)):
         queues.push(a_task(number, version))
-    assert queues.kinds("a:run") == {"step of small": 2, "step of large": 1}
-    popped(queues)
-    assert queues.kinds("a:run") == {}
+    task = queues.pop("a:run", {"step of large"})
+    assert task is not None
+    assert number_of(task) == 1
+    assert queues.pop("a:run", {"step of large", "step of small"}) is None
+    assert popped(queues) == [0, 2, 3]
+
+
+def test_c_11_1_two_versions_of_an_action_keep_one_order() -> None:
+    queues = ReadyQueues()
+    old, new = a_version("a:run", name="old"), a_version("a:run", name="new")
+    for number, (version, priority) in enumerate([(old, 1), (new, 3), (new, 1), (old, 3), (old, 1)]):
+        queues.push(a_task(number, version, priority, ready_at=START + number))
+    assert popped(queues) == [1, 3, 0, 2, 4]
+
+
+def test_memory_of_the_queue_stays_bounded_behind_a_task_that_waits() -> None:
+    queues = ReadyQueues()
+    queues.push(a_task(0, A))
+    for number in range(1, 20_000):
+        task = a_task(number, A)
+        queues.push(task)
+        queues.discard(task.id)
+    [queue] = queues._queues.values()
+    assert sum(len(tasks) for levels in queue._steps.values() for tasks in levels) < 4000
 
 
 def test_c_6_33_a_task_expires_when_its_own_timeout_has_passed_since_it_was_queued() -> None:

@@ -1,4 +1,4 @@
-"""The total transition table (behaviour-core C-6.5) and the budgets and delays of retries (C-6.20 to C-6.28, C-2.28)."""
+"""The total transition table (behaviour-core C-6.5), the budgets and delays of retries (C-6.20 to C-6.28, C-2.28)."""
 
 from __future__ import annotations
 
@@ -61,7 +61,9 @@ events = st.builds(
 )
 
 
-def decided(state: State, kind: EventKind, policy: Policy = PLAIN, counts: Counters = NONE_LEFT, **fields: object) -> Decision:
+def decided(
+    state: State, kind: EventKind, policy: Policy = PLAIN, counts: Counters = NONE_LEFT, **fields: object
+) -> Decision:
     decision = decide(state, replace(Event(kind, NOW), **fields), policy, counts)
     assert decision is not None
     return decision
@@ -177,7 +179,7 @@ def test_c_6_22_without_a_factor_a_retry_is_queued_at_once() -> None:
 @pytest.mark.parametrize("retry", [1, 10, 1000, 10**6])
 def test_c_3_13_a_factor_without_a_maximum_is_capped_at_a_day(retry: int) -> None:
     policy = replace(PLAIN, backoff_factor=1000.0)
-    assert retry_delay(policy, retry, None) == min(1000.0**min(retry, 5), DEFAULT_BACKOFF_CAP_SECONDS)
+    assert retry_delay(policy, retry, None) == min(1000.0 ** min(retry, 5), DEFAULT_BACKOFF_CAP_SECONDS)
 
 
 @given(policy=policies, retry=st.integers(1, 10**9))

@@ -108,7 +108,7 @@ def _stop_on_signals() -> asyncio.Event:
 
 
 def _tame_garbage_collector() -> None:
-    """Hundreds of thousands of waiting tasks are live objects: walking them often would cost more than the work itself."""
+    """Hundreds of thousands of waiting tasks are live objects: walking them often would cost more than the work."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)

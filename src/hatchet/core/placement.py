@@ -2,7 +2,7 @@
 
 A worker may receive work while it is assignable, has registered the action and has enough free units of every slot
 type that the task asks for; all units are taken together (behaviour-core C-2.24, C-11.26). A task that fits nowhere is
-stepped over and does not block those behind it (C-11.5). Equal workers take turns (C-11.8).
+stepped over and does not block those behind it (C-11.5). Equal workers take turns (C-11.8), and so do actions.
 """
 
 from __future__ import annotations
@@ -11,8 +11,6 @@ from hatchet.core.ready_queue import ReadyQueues, ReadyTask
 
 CHUNK = 64
 """Tasks of one action placed before the next action gets its turn."""
-STEP_OVER = 64
-"""Tasks of one action that may be stepped over in one pass."""
 
 
 class WorkerSlots:
@@ -116,22 +114,19 @@ def _place_some(
     queues: ReadyQueues, pool: WorkerPool, action: str, room: int, placed: list[tuple[ReadyTask, WorkerSlots]]
 ) -> int:
     count = 0
-    stepped_over: list[ReadyTask] = []
     misfits: set[str] = set()
-    while count < room and len(stepped_over) < STEP_OVER:
-        if misfits and misfits.issuperset(queues.kinds(action)):
-            break
-        task = queues.pop(action)
+    while count < room:
+        task = queues.pop(action, misfits)
         if task is None:
             break
         step = task.version.tasks[0]
-        worker = pool.take(action, step.slots) if step.id not in misfits else None
+        worker = pool.take(action, step.slots)
         if worker is None:
             misfits.add(step.id)
-            stepped_over.append(task)
+            queues.put_back(task)
         else:
             placed.append((task, worker))
             count += 1
-    for task in reversed(stepped_over):
-        queues.put_back(task)
+    if count:
+        queues.served(action)
     return count

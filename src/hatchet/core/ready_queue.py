@@ -8,7 +8,7 @@ retries and reassignments come before every user priority (C-11.3).
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from hatchet.core.definitions import StoredTask, StoredVersion
 from hatchet.core.ids import time_of
@@ -17,6 +17,7 @@ INTERNAL_PRIORITY = 4
 LEVELS = 5
 
 WAITING, TAKEN, GONE = 0, 1, 2
+"""Where an attempt is: in a queue, out of it for an assignment, neither (any more)."""
 
 
 class ReadyTask:
@@ -66,53 +67,88 @@ class ReadyTask:
 
 
 class ActionQueue:
-    """The ready tasks of one action: a FIFO per priority level."""
+    """The ready tasks of one action: a FIFO per step and priority level.
 
-    __slots__ = ("_levels", "kinds", "size")
+    Steps have queues of their own, so that any number of tasks of a step that fits nowhere is stepped over at once
+    (C-11.5). Most actions have one step; several versions of a workflow may share an action.
+    """
+
+    __slots__ = ("_counts", "_steps", "size")
 
     def __init__(self) -> None:
-        self._levels: list[deque[ReadyTask]] = [deque() for _ in range(LEVELS)]
-        self.kinds: dict[str, int] = {}
-        """Step id to number of waiting tasks: tells when everything left has been found not to fit."""
+        self._steps: dict[str, list[deque[ReadyTask]]] = {}
+        self._counts: dict[str, int] = {}
+        """Step id to number of waiting tasks."""
         self.size = 0
 
     def push(self, task: ReadyTask) -> None:
         task.place = WAITING
-        self._levels[task.level].append(task)
+        self._levels(task)[task.level].append(task)
         self._count(task, 1)
 
     def push_front(self, task: ReadyTask) -> None:
         """Return a task that could not be placed to where it was."""
         task.place = WAITING
-        self._levels[task.level].appendleft(task)
+        self._levels(task)[task.level].appendleft(task)
         self._count(task, 1)
 
-    def pop(self) -> ReadyTask | None:
-        """The next task, now TAKEN; tasks that are GONE are dropped on the way."""
-        for level in range(LEVELS - 1, -1, -1):
-            tasks = self._levels[level]
-            while tasks:
-                task = tasks.popleft()
-                if task.place == WAITING:
-                    task.place = TAKEN
-                    self._count(task, -1)
-                    return task
-        return None
+    def pop(self, without: Collection[str] = ()) -> ReadyTask | None:
+        """The next task, now TAKEN, of the steps that are not in ``without``."""
+        first: ReadyTask | None = None
+        for step_id, levels in self._steps.items():
+            if step_id not in without:
+                head = _head(levels)
+                if head is not None and (first is None or _is_before(head, first)):
+                    first = head
+        if first is not None:
+            self._levels(first)[first.level].popleft()
+            first.place = TAKEN
+            self._count(first, -1)
+        return first
 
     def discard(self, task: ReadyTask) -> None:
-        """Take a waiting task out; its entry in the FIFO is dropped when it comes up."""
-        if task.place == WAITING:
-            task.place = GONE
-            self._count(task, -1)
+        """Take a waiting task out; its entry in the FIFO goes when it comes up, or with others once they pile up."""
+        if task.place != WAITING:
+            return
+        task.place = GONE
+        self._count(task, -1)
+        levels = self._steps.get(task.version.tasks[0].id)
+        if levels is not None and len(levels[task.level]) > 2 * self.size + 1000:
+            levels[task.level] = deque(entry for entry in levels[task.level] if entry.place == WAITING)
+
+    def _levels(self, task: ReadyTask) -> list[deque[ReadyTask]]:
+        step_id = task.version.tasks[0].id
+        levels = self._steps.get(step_id)
+        if levels is None:
+            levels = self._steps[step_id] = [deque() for _ in range(LEVELS)]
+        return levels
 
     def _count(self, task: ReadyTask, by: int) -> None:
         self.size += by
         step_id = task.version.tasks[0].id
-        left = self.kinds.get(step_id, 0) + by
+        left = self._counts.get(step_id, 0) + by
         if left:
-            self.kinds[step_id] = left
+            self._counts[step_id] = left
         else:
-            self.kinds.pop(step_id, None)
+            self._counts.pop(step_id, None)
+            self._steps.pop(step_id, None)
+
+
+def _head(levels: list[deque[ReadyTask]]) -> ReadyTask | None:
+    """The first waiting task; entries that are GONE are dropped on the way."""
+    for level in range(LEVELS - 1, -1, -1):
+        tasks = levels[level]
+        while tasks:
+            if tasks[0].place == WAITING:
+                return tasks[0]
+            tasks.popleft()
+    return None
+
+
+def _is_before(one: ReadyTask, other: ReadyTask) -> bool:
+    if one.level != other.level:
+        return one.level > other.level
+    return (one.ready_at, one.id) < (other.ready_at, other.id)
 
 
 class ReadyQueues:
@@ -149,15 +185,24 @@ class ReadyQueues:
         self._by_id[task.id] = task
         self._queue(task).push_front(task)
 
-    def pop(self, action: str) -> ReadyTask | None:
-        """The next task of ``action``, out of the queue."""
+    def pop(self, action: str, without: Collection[str] = ()) -> ReadyTask | None:
+        """The next task of ``action`` that is of none of the steps ``without``, out of the queue.
+
+        It counts as being assigned until it is put back or its ``place`` is set to GONE.
+        """
         queue = self._queues.get(action)
-        task = queue.pop() if queue is not None else None
+        task = queue.pop(without) if queue is not None else None
         if task is not None:
             del self._by_id[task.id]
-        elif queue is not None:
+        elif queue is not None and not queue.size:
             del self._queues[action]
         return task
+
+    def served(self, action: str) -> None:
+        """The action had its turn: the others come first the next time."""
+        queue = self._queues.pop(action, None)
+        if queue is not None:
+            self._queues[action] = queue
 
     def discard(self, task_id: str) -> ReadyTask | None:
         """Take a waiting task out (cancelled, timed out, settled elsewhere)."""
@@ -170,27 +215,22 @@ class ReadyQueues:
         """The actions that have ready tasks."""
         return [action for action, queue in self._queues.items() if queue.size]
 
-    def kinds(self, action: str) -> dict[str, int]:
-        """Step id to number of waiting tasks of ``action``."""
-        queue = self._queues.get(action)
-        return queue.kinds if queue is not None else {}
-
     def expired(self, now: float, limit: int = 1000) -> list[ReadyTask]:
         """Waiting tasks whose schedule timeout has passed (C-6.33), oldest first; they stay until discarded."""
         found: list[ReadyTask] = []
         for timeout, tasks in self._expiry.items():
-            _compact(tasks, self._by_id)
+            _compact(tasks, len(self._by_id))
             for task in tasks:
                 if len(found) >= limit or task.ready_at + timeout > now:
                     break
-                if task.place == WAITING and self._by_id.get(task.id) is task:
+                if task.place == WAITING:
                     found.append(task)
         return found
 
     def oldest_ids(self) -> Iterator[str]:
-        """For each schedule timeout the id that waits longest: candidates for the low-watermark."""
+        """For each schedule timeout the oldest that waits or is being assigned: candidates for the low-watermark."""
         for tasks in self._expiry.values():
-            _compact(tasks, self._by_id)
+            _compact(tasks, len(self._by_id))
             if tasks:
                 yield tasks[0].id
 
@@ -202,11 +242,14 @@ class ReadyQueues:
         return queue
 
 
-def _compact(tasks: deque[ReadyTask], alive: dict[str, ReadyTask]) -> None:
-    """Drop tasks that no longer wait: always from the left, everywhere once most of the entries are dead."""
-    while tasks and alive.get(tasks[0].id) is not tasks[0]:
+def _compact(tasks: deque[ReadyTask], alive: int) -> None:
+    """Drop tasks that are GONE: always from the left, everywhere once most of the entries are dead.
+
+    A task that is being assigned stays: its assignment may fail, and it must still expire then.
+    """
+    while tasks and tasks[0].place == GONE:
         tasks.popleft()
-    if len(tasks) > 2 * len(alive) + 1000:
-        kept = [task for task in tasks if alive.get(task.id) is task]
+    if len(tasks) > 2 * alive + 1000:
+        kept = [task for task in tasks if task.place != GONE]
         tasks.clear()
         tasks.extend(kept)

@@ -16,7 +16,7 @@ import structlog
 from hatchet.core.clock import Clock
 from hatchet.core.errors import Unavailable
 from hatchet.core.placement import WorkerPool, WorkerSlots, place
-from hatchet.core.ready_queue import ReadyQueues, ReadyTask
+from hatchet.core.ready_queue import GONE, ReadyQueues, ReadyTask
 from hatchet.engine.backoff import Backoff
 from hatchet.engine.batcher import Pace
 from hatchet.engine.memory import Flight, Flights
@@ -161,6 +161,7 @@ class TenantScheduler:
         placing = self._placing.get(task_id)
         if placing is not None and placing.attempt <= attempt:
             # The assignment under way finds it gone and gives the units back.
+            placing.place = GONE
             del self._placing[task_id]
 
     def attempt_of(self, task_id: str) -> int | None:
@@ -252,6 +253,7 @@ class TenantScheduler:
         refused: list[str] = []
         for (task, worker), row in zip(placed, rows, strict=True):
             worker.give_back(task.version.tasks[0].slots)
+            task.place = GONE
             if self._placing.pop(task.id, None) is None:
                 continue
             if task.id not in assigned:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 
-import asyncpg
 from argon2 import PasswordHasher
 
 from hatchet.core.clock import Clock, Ids
@@ -51,11 +50,7 @@ async def seed(database: Database, values: SeedValues, *, clock: Clock, ids: Ids
     # Hashing takes some 50 ms of one core, so it happens only for a user that does not exist, and off the loop.
     password_hash = "" if state.user_exists else await asyncio.to_thread(PasswordHasher().hash, values.admin_password)
     wanted = identity.Tenant(tenant_id, values.tenant_name, values.tenant_slug, clock.now())
-    try:
-        await _create(database, wanted, email, values.admin_name, password_hash, ids)
-    except asyncpg.UniqueViolationError as error:
-        # Only the slug is left: the inserts give way to an existing id or address.
-        raise _slug_taken(values.tenant_slug, None) from error
+    await _create(database, wanted, email, values.admin_name, password_hash, ids)
 
 
 async def _create(
@@ -64,6 +59,8 @@ async def _create(
     at = wanted.created_at
     async with database.transaction() as transaction:
         created = await identity.insert_tenant(transaction, wanted)
+        if not created and await identity.tenant(transaction, wanted.id) is None:
+            raise _slug_taken(wanted.slug, None)
         if password_hash:
             created |= await identity.insert_user(
                 transaction, user_id=ids.new(), email=email, name=name, password_hash=password_hash, at=at

@@ -130,6 +130,11 @@ class Workers(Loop):
         """The record if this instance knows the worker."""
         return self._records.get(worker_id)
 
+    def last_seen(self, worker_id: str) -> float | None:
+        """The last heartbeat that arrived here, of a worker whose stream is here; None: the rows know better."""
+        record = self._records.get(worker_id)
+        return record.last_seen if record is not None and record.sessions else None
+
     def of(self, tenant_id: str) -> list[WorkerRecord]:
         """The known workers of a tenant."""
         return [record for record in self._records.values() if record.row.tenant_id == tenant_id]

@@ -70,7 +70,7 @@ async def seed_state(database: Queries, *, tenant_id: str, slug: str, email: str
 
 
 async def insert_tenant(database: Queries, wanted: Tenant) -> bool:
-    """Create a tenant; False when the id exists already."""
+    """Create a tenant; False when the id or the slug exists already."""
     arguments = (wanted.id, wanted.name, wanted.slug, wanted.created_at)
     return await database.execute("identity_insert_tenant", *arguments) == 1
 

@@ -138,7 +138,8 @@ class Context:
 
     @property
     def priority(self) -> int | None:
-        return self._action.priority if self._action.HasField("priority") else None
+        # No presence on the wire; a run has at least 1.
+        return self._action.priority or None
 
     @property
     def child_index(self) -> int | None:

@@ -53,6 +53,10 @@ class Standalone(BaseWorkflow[TWorkflowInput], Generic[TWorkflowInput, R]):
     def _client(self) -> Client:
         return self.client.client
 
+    @property
+    def _alone(self) -> bool:
+        return self.config.idempotency is not None
+
     @overload
     def run(
         self,
@@ -117,8 +121,8 @@ class Standalone(BaseWorkflow[TWorkflowInput], Generic[TWorkflowInput, R]):
         )
         client = self._client
         if wait_for_result:
-            return self._value(client.connection.run(client.runner.trigger_and_wait(request)))
-        return self.get_run_ref(client.connection.run(client.runner.trigger(request)))
+            return self._value(client.connection.run(client.runner.trigger_and_wait(request, alone=self._alone)))
+        return self.get_run_ref(client.connection.run(client.runner.trigger(request, alone=self._alone)))
 
     @deprecated("use run(..., wait_for_result=False)")
     def run_no_wait(
@@ -144,7 +148,7 @@ class Standalone(BaseWorkflow[TWorkflowInput], Generic[TWorkflowInput, R]):
             desired_worker_labels=desired_worker_labels,
         )
         client = self._client
-        return self.get_run_ref(client.connection.run(client.runner.trigger(request)))
+        return self.get_run_ref(client.connection.run(client.runner.trigger(request, alone=self._alone)))
 
     @overload
     async def aio_run(
@@ -200,8 +204,8 @@ class Standalone(BaseWorkflow[TWorkflowInput], Generic[TWorkflowInput, R]):
         )
         client = self._client
         if wait_for_result:
-            return self._value(await client.connection.call(client.runner.trigger_and_wait(request)))
-        return self.get_run_ref(await client.connection.call(client.runner.trigger(request)))
+            return self._value(await client.connection.call(client.runner.trigger_and_wait(request, alone=self._alone)))
+        return self.get_run_ref(await client.connection.call(client.runner.trigger(request, alone=self._alone)))
 
     @deprecated("use aio_run(..., wait_for_result=False)")
     async def aio_run_no_wait(
@@ -227,7 +231,7 @@ class Standalone(BaseWorkflow[TWorkflowInput], Generic[TWorkflowInput, R]):
             desired_worker_labels=desired_worker_labels,
         )
         client = self._client
-        return self.get_run_ref(await client.connection.call(client.runner.trigger(request)))
+        return self.get_run_ref(await client.connection.call(client.runner.trigger(request, alone=self._alone)))
 
     @overload
     def run_many(

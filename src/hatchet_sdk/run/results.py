@@ -120,20 +120,21 @@ class ResultListener:
             if not waiter.done():
                 waiter.set_result(outcome)
 
-    def _fail_all(self, error: BaseException) -> None:
+    def _fail_all(self, error: Exception) -> None:
         waiting, self._open = self._open, {}
         for waiters in waiting.values():
             for waiter in waiters:
                 if not waiter.done():
-                    waiter.set_exception(error)
+                    waiter.set_exception(error.again() if isinstance(error, EngineError) else error)
 
     def _stopped(self, serving: asyncio.Task[None]) -> None:
-        error = asyncio.CancelledError() if serving.cancelled() else serving.exception()
-        if isinstance(error, asyncio.CancelledError):
+        if serving.cancelled():
             for waiters in self._open.values():
                 for waiter in waiters:
                     waiter.cancel()
-        elif error is not None:
+            return
+        error = serving.exception()
+        if isinstance(error, Exception):
             logger.error("the listener for results broke", exc_info=error)
             self._fail_all(error)
 
@@ -220,7 +221,7 @@ class ResultListener:
         except EngineError as error:
             for waiter in self._open.pop(run_id, ()):
                 if not waiter.done():
-                    waiter.set_exception(error)
+                    waiter.set_exception(error.again())
             return
         if outcome is not None:
             self._resolve(outcome, run_id)

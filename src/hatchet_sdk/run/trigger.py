@@ -12,11 +12,11 @@ from hatchet_contracts.v1.shared.trigger_pb2 import TriggerWorkflowRequest
 from hatchet_contracts.workflows_pb2 import BulkTriggerWorkflowRequest
 from hatchet_sdk.context.current import current_context
 from hatchet_sdk.declare.labels import desired_labels
+from hatchet_sdk.run.coalesce import Coalescer
 from hatchet_sdk.run.collisions import translate
 from hatchet_sdk.run.outcome import RunOutcome
 from hatchet_sdk.run.results import ResultListener
 from hatchet_sdk.wire.errors import EngineError
-from hatchet_sdk.wire.loop_thread import ConnectionThread, connection_thread
 
 if TYPE_CHECKING:
     from hatchet_sdk.config import ClientConfig
@@ -92,29 +92,24 @@ class Runner:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._listener: ResultListener | None = None
-        self._owner: ConnectionThread | None = None
+        self._listener = ResultListener(connection)
+        self._coalescer = Coalescer(connection)
 
-    def listener(self) -> ResultListener:
-        """The listener of this thread; a forked child makes its own."""
-        thread = connection_thread()
-        if self._listener is None or self._owner is not thread:
-            self._listener, self._owner = ResultListener(self._connection), thread
-        return self._listener
-
-    async def trigger(self, request: TriggerWorkflowRequest) -> str:
-        """Create one run; its id.
+    async def trigger(self, request: TriggerWorkflowRequest, *, alone: bool) -> str:
+        """Create one run; its id. ``alone`` keeps it out of requests that are shared with other runs.
 
         Raises ``EngineError``, or an idempotency or dedupe error when the run exists already.
         """
         try:
-            return await self._connection.calls().trigger_workflow(request)
+            if alone:
+                return await self._connection.calls().trigger_workflow(request)
+            return await self._coalescer.trigger(request)
         except EngineError as error:
             raise translate(error) from None
 
-    async def trigger_and_wait(self, request: TriggerWorkflowRequest) -> RunOutcome:
+    async def trigger_and_wait(self, request: TriggerWorkflowRequest, *, alone: bool) -> RunOutcome:
         """Create one run and wait for its end: one hop between threads for both."""
-        return await self.listener().wait(await self.trigger(request))
+        return await self._listener.wait(await self.trigger(request, alone=alone))
 
     async def trigger_many(self, requests: Sequence[TriggerWorkflowRequest]) -> list[str]:
         """Create runs; their ids in the order of the requests (C-4.4).
@@ -157,11 +152,11 @@ class Runner:
     ) -> list[RunOutcome | None]:
         """Create runs and wait for their ends, in order; see ``ResultListener.wait_all``."""
         ids = await self.trigger_many(requests)
-        return await self.listener().wait_all(ids, stop_at_failure=stop_at_failure)
+        return await self._listener.wait_all(ids, stop_at_failure=stop_at_failure)
 
     async def wait(self, run_id: str) -> RunOutcome:
         """Wait for the end of a run that exists."""
-        return await self.listener().wait(run_id)
+        return await self._listener.wait(run_id)
 
 
 def _bulk_error(error: BaseException, created: int, asked: int) -> BaseException:

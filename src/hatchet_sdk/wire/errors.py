@@ -21,6 +21,10 @@ class EngineError(grpc.RpcError):
         self._details = details
         self._trailers = trailers
 
+    def again(self) -> EngineError:
+        """The same error as a new object, for another caller to raise: a traceback belongs to one."""
+        return EngineError(str(self), self._code, self._details, self._trailers)
+
     def code(self) -> grpc.StatusCode:
         """The gRPC status of the call."""
         return self._code

@@ -1,0 +1,10 @@
+"""The engine, except that a silent worker is lost after TEST_LOST_SECONDS instead of 30: a test cannot wait that long."""
+
+import os
+
+from hatchet.cli import engine
+from hatchet.engine import watch
+
+if __name__ == "__main__":
+    watch.LOST_SECONDS = float(os.environ["TEST_LOST_SECONDS"])
+    engine.main()
