@@ -70,7 +70,9 @@ class CommittedResults:
         until = _first_id_at(time.time() - SETTLED_SECONDS)
         if until <= self._mark:
             return
-        tasks, results = await self._open.fetchrow(_WINDOW, self._mark, until)
+        row = await self._open.fetchrow(_WINDOW, self._mark, until)
+        assert row is not None, "counts always give a row"
+        tasks, results = row
         if tasks == results:
             self._mark, self._before_mark = until, self._before_mark + int(results)
 

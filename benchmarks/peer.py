@@ -92,6 +92,8 @@ class Peer:
                         lambda: event in self._latest or self._readers[0].done() or self.has_ended
                     )
         if event not in self._latest:
+            if self._readers[0].done():
+                await self._running.wait()
             what = "ended" if self.has_ended else f"was silent for {seconds:.0f} s"
             raise PeerEnded(f"{self.name} {what} before it said {event!r}:\n{self.errors}")
         return self._latest[event]

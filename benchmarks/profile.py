@@ -89,10 +89,10 @@ def print_profile(lines: Iterable[str], top: int, *, title: str) -> None:
     own: Counter[str] = Counter()
     total: Counter[str] = Counter()
     for line in lines:
-        stack, _, count = line.rpartition(" ")
+        stack, _, number = line.rpartition(" ")
         frames = [_without_line(frame) for frame in stack.split(";")]
-        own[frames[-1]] += int(count)
-        total.update(dict.fromkeys(frames, int(count)))
+        own[frames[-1]] += int(number)
+        total.update(dict.fromkeys(frames, int(number)))
     samples = sum(own.values()) or 1
     for name, counted in (("by themselves", own), ("with what they call", total)):
         print(f"\n{title}: {name} ({samples} samples)")

@@ -80,7 +80,7 @@ async def running_engine(dsn: str, directory: Path) -> AsyncIterator[Engine]:
     """
     ports = free_ports(3)
     env = {
-        **_without_hatchet(),
+        **clean_environment(),
         "HATCHET_DATA_DIR": str(directory),
         "DATABASE_URL": dsn,
         "SERVER_GRPC_PORT": str(ports[0]),
@@ -158,7 +158,7 @@ async def _token(env: Mapping[str, str]) -> str:
     return output.decode().strip()
 
 
-def _without_hatchet() -> dict[str, str]:
+def clean_environment() -> dict[str, str]:
     """This environment without what configures a Hatchet server or client of the user's."""
     prefixes = ("HATCHET_", "SERVER_", "DATABASE_", "ADMIN_", "DEFAULT_TENANT_")
     return {name: value for name, value in os.environ.items() if not name.startswith(prefixes)}

@@ -21,7 +21,7 @@ PACKAGE = "hatchet_contracts"
 
 def compile_into(target: Path) -> None:
     """Write the modules and type files of every proto below ``target``; ends the program when one does not compile."""
-    from grpc_tools import protoc
+    from grpc_tools import protoc  # type: ignore[import-untyped]
 
     protos = sorted(path.relative_to(SOURCES).as_posix() for path in SOURCES.rglob("*.proto"))
     includes = [f"-I{SOURCES}", f"-I{files('grpc_tools') / '_proto'}"]

@@ -44,7 +44,7 @@ def _serve_example() -> int:
     environment = _environment()
     print("Starting the example worker (examples/worker.py).", flush=True)
     # In a session of its own: Ctrl-C must not reach it twice, once from the terminal and once from here.
-    worker = subprocess.Popen([sys.executable, EXAMPLES / "worker.py"], env=environment, start_new_session=True)
+    worker = subprocess.Popen([sys.executable, str(EXAMPLES / "worker.py")], env=environment, start_new_session=True)
     try:
         if not _trigger(worker, environment):
             return 1
@@ -60,7 +60,7 @@ def _trigger(worker: subprocess.Popen[bytes], environment: dict[str, str]) -> bo
     """Run the example's tasks once; tries again while the worker has not registered them yet."""
     deadline = time.monotonic() + REGISTRATION_SECONDS
     while True:
-        command = [sys.executable, EXAMPLES / "trigger.py"]
+        command = [sys.executable, str(EXAMPLES / "trigger.py")]
         ran = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
         if ran.returncode == 0:
             print(f"\nRunning the tasks once (examples/trigger.py):\n\n{ran.stdout}", end="", flush=True)

@@ -28,6 +28,7 @@ from hatchet.engine.registration import Registration
 from hatchet.engine.report import Reports
 from hatchet.engine.schedule import TenantScheduler
 from hatchet.engine.seed import SeedValues, seed
+from hatchet.engine.sweep import FlightSweep
 from hatchet.engine.tenants import Tenants
 from hatchet.engine.trigger import Trigger
 from hatchet.engine.upkeep import Upkeep
@@ -287,10 +288,12 @@ class Engine:
             self.registration,
             self.workers,
             self.owners,
+            self.flights,
             self.bus,
             self._scheduler,
             self._watch,
         )
+        self.sweep = FlightSweep(self.flights, self.owners, self.rebuild)
         takes = bool({"all", "scheduler"} & set(settings.services))
         self.leases = LeaseKeeper(
             database,
@@ -308,12 +311,14 @@ class Engine:
         await self.workers.start()
         await self.results.start()
         await self.leases.start()
+        await self.sweep.start()
 
     async def stop(self) -> None:
         """Finish the writes that were accepted, then let go of the leases so that another instance goes on at once."""
         await self.trigger.drain()
         await self.endings.drain()
         await self.reports.drain()
+        await self.sweep.stop()
         await self.leases.stop()
         await self.results.stop()
         await self.workers.stop()

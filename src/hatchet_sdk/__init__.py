@@ -48,6 +48,8 @@ if TYPE_CHECKING:
     from hatchet_sdk.run.refs import WorkflowRunRef as WorkflowRunRef
     from hatchet_sdk.wire.errors import EngineError as EngineError
     from hatchet_sdk.worker.worker import Worker as Worker
+    from hatchet_sdk.worker.worker import WorkerStartOptions as WorkerStartOptions
+    from hatchet_sdk.worker.worker import WorkerStatus as WorkerStatus
 
 _WHERE = {
     "ClientConfig": "config",
@@ -91,6 +93,8 @@ _WHERE = {
     "WorkflowRunRef": "run.refs",
     "EngineError": "wire.errors",
     "Worker": "worker.worker",
+    "WorkerStartOptions": "worker.worker",
+    "WorkerStatus": "worker.worker",
 }
 
 __all__ = [
@@ -132,6 +136,8 @@ __all__ = [
     "WorkerContext",
     "WorkerLabel",
     "WorkerLabelComparator",
+    "WorkerStartOptions",
+    "WorkerStatus",
     "WorkflowConfig",
     "WorkflowRunRef",
     "WorkflowRunTriggerConfig",

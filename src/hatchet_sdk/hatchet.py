@@ -117,7 +117,7 @@ class Hatchet:
         from hatchet_sdk.worker.worker import Worker
 
         return Worker(
-            name=self.config.apply_namespace(name),
+            name=name,
             config=self.config,
             slot_config=_slot_config(slots, durable_slots, workflows or []),
             labels=labels,

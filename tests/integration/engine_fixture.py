@@ -305,6 +305,12 @@ class Instance:
         assert slots is not None
         return slots.free[kind]
 
+    async def watched(self, turns: int = 2) -> None:
+        """Wait until the tenant's watch has looked at everything from now on."""
+        looking = self.engine.ownership._owned[TENANT].watch
+        enough = looking._turns + turns
+        await until(lambda: looking._turns >= enough, "the watch looks")
+
     async def rows(self, query: str, *args: object) -> list[asyncpg.Record]:
         """What the tables say."""
         async with self.database.transaction() as transaction:

@@ -122,7 +122,7 @@ def test_logs_follow_to_the_end(home: Home) -> None:
 def serve_until(number: signal.Signals, home: Home) -> str:
     """What ``make run`` says until it is sent the signal, and after it."""
     log = home.path.parent / f"run-{number}.log"
-    command = [sys.executable, ROOT / "scripts" / "run.py"]
+    command = [sys.executable, str(ROOT / "scripts" / "run.py")]
     with log.open("w") as output:
         running = subprocess.Popen(command, env=home.environment, stdout=output, stderr=output, text=True)
     try:

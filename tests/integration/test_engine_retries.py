@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -20,11 +21,11 @@ async def attempt(one: Instance, **options: Any) -> tuple[Worker, Action, str]:
 
 async def test_c_6_20_retries_are_additional_attempts_and_the_last_error_counts(one: Instance) -> None:
     worker, action, run_id = await attempt(one, retries=2)
-    payload, metadata = action.payload, action.additional_metadata
+    payload = action.payload
     for number in range(3):
         action = await worker.started(run_id, number)
         # C-6.24: a retry keeps id, input and metadata.
-        assert (action.payload, action.additional_metadata) == (payload, metadata)
+        assert (action.payload, json.loads(action.additional_metadata)) == (payload, {"k": "v"})
         await worker.fail(action, f"error {number}")
     details = await one.ended(run_id, RunStatus.FAILED)
     assert details.tasks[0].error == "error 2"
@@ -128,7 +129,7 @@ async def test_c_6_33_a_running_task_has_no_schedule_timeout(one: Instance) -> N
     worker, action, run_id = await attempt(one, schedule_timeout="10s", execution_timeout="1h")
     one.clock.skip(11)
     await worker.beat()
-    await until(lambda: one.scheduler.pool.get(worker.id), "the watch looked")
+    await one.watched()
     await worker.complete(action)
     await one.ended(run_id, RunStatus.COMPLETED)
 

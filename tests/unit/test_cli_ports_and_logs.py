@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -93,13 +93,16 @@ def test_what_was_appended_is_told_from_what_was_there(tmp_path: Path) -> None:
 def test_following_gives_whole_lines_and_starts_anew_with_a_new_file(tmp_path: Path) -> None:
     log = tmp_path / "engine.log"
     log.write_text("old\n")
-    steps = iter(
-        [
-            lambda: log.open("a").write("half"),
-            lambda: log.open("a").write(" line\nnext\n"),
-            lambda: (log.rename(tmp_path / "engine.log.1"), log.write_text("new file\n")),
-        ]
-    )
+
+    def append(text: str) -> None:
+        with log.open("a") as file:
+            file.write(text)
+
+    def replace() -> None:
+        log.rename(tmp_path / "engine.log.1")
+        append("new file\n")
+
+    steps: Iterator[Callable[[], None]] = iter([lambda: append("half"), lambda: append(" line\nnext\n"), replace])
 
     def ended() -> bool:
         step = next(steps, None)

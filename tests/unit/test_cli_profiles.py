@@ -155,6 +155,10 @@ def test_r_36_5_choice_is_named_then_default_then_the_only_one() -> None:
         known.chosen(None)
     known.default = "b"
     assert known.chosen(None).name == "b"
+
+
+def test_r_36_5_removing_the_default_leaves_none() -> None:
+    known = profiles.Profiles("b", {"a": profile("a"), "b": profile("b")})
     known.remove("b")
     assert known.default is None
     assert known.chosen(None).name == "a"

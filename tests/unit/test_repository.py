@@ -42,7 +42,8 @@ def matches(pattern: re.Pattern[str], paths: list[Path]) -> list[str]:
 
 
 def project() -> dict[str, Any]:
-    return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    content: dict[str, dict[str, Any]] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    return content["project"]
 
 
 def test_compiled_protos_are_fresh() -> None:

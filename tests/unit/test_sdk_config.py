@@ -7,8 +7,8 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from fakes.fake_engine import TENANT, make_token
 
+from fakes.fake_engine import TENANT, make_token
 from hatchet_sdk import ClientConfig, ClientTLSConfig, ConfigurationError, Hatchet, HealthcheckConfig, TenacityConfig
 from hatchet_sdk.token import extract_claims_from_jwt, get_addresses_from_jwt, get_tenant_id_from_jwt
 

@@ -63,8 +63,12 @@ class LocalServer:
         self.log_file = self.data_dir / "engine.log"
         self._memory = self.data_dir / "project.json"
 
-    def start(self, *, dashboard_port: int = 0, grpc_port: int = 0) -> Running:
+    def start(
+        self, *, dashboard_port: int = 0, grpc_port: int = 0, meanwhile: Callable[[], object] = lambda: None
+    ) -> Running:
         """Start the server unless it runs, and return when it answers. 0 lets a port be found.
+
+        ``meanwhile`` is called once while a started engine comes up.
 
         Raises :class:`FailedPrecondition` with the reason, as the server's own log gives it, when it does not start.
         """
@@ -75,7 +79,7 @@ class LocalServer:
                 return self._joined()
             chosen = self._choose_ports(dashboard_port, grpc_port)
             write_privately(self._memory, json.dumps(asdict(chosen)) + "\n")
-            return Running(self._launch(chosen), started_now=True)
+            return Running(self._launch(chosen, meanwhile), started_now=True)
 
     def stop(self) -> bool:
         """Ask the server to stop and wait until it has; False when it did not run.
@@ -127,7 +131,7 @@ class LocalServer:
         )
         return Ports(first, second, third)
 
-    def _launch(self, chosen: Ports) -> Runtime:
+    def _launch(self, chosen: Ports, meanwhile: Callable[[], object]) -> Runtime:
         rotate(self.log_file)
         before = self.log_file.stat().st_size if self.log_file.exists() else 0
         with self.log_file.open("ab") as log:
@@ -141,6 +145,7 @@ class LocalServer:
                 start_new_session=True,
             )
         try:
+            meanwhile()
             return self._await_ready(process, before)
         except BaseException:
             _end(process)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
+from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 import typer
@@ -61,7 +63,7 @@ def start(
     disable_auth: bool = typer.Option(False, "--disable-auth", help="Not served in this version."),
 ) -> None:
     """Start the server in the background, or say where it runs. Returns when it is ready."""
-    from hatchet.cli import profile_token, profiles
+    from hatchet.cli import profiles
     from hatchet.cli.local_server import LocalServer
 
     profiles.check_name(profile)
@@ -74,14 +76,19 @@ def start(
         print("Note: --tag and --pull-policy have no effect: the server runs without Docker.", file=sys.stderr)
     began = time.monotonic()
     server = LocalServer(project_name)
-    running = server.start(dashboard_port=dashboard_port, grpc_port=grpc_port)
-    is_default = profile_token.refresh(profile, server.data_dir)
+    running = server.start(dashboard_port=dashboard_port, grpc_port=grpc_port, meanwhile=_profile_token)
+    is_default = _profile_token().refresh(profile, server.data_dir)
     seconds = time.monotonic() - began
     print(f"Hatchet is ready ({seconds:.1f} s)." if running.started_now else "Hatchet is already running.")
     _print_place(server, running)
     print(f"  Profile    {profile}{' (default)' if is_default else ''}")
     print("  Admin      admin@example.com with Admin123!!, unless ADMIN_EMAIL and ADMIN_PASSWORD said otherwise\n")
     _note_other_ports(running, dashboard_port, grpc_port)
+
+
+def _profile_token() -> ModuleType:
+    """Imported while the engine starts on another core: it takes a good part of a second."""
+    return import_module("hatchet.cli.profile_token")
 
 
 @app.command("stop")

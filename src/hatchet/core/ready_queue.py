@@ -180,10 +180,15 @@ class ReadyQueues:
             expiry = self._expiry[timeout] = deque()
         expiry.append(task)
 
-    def put_back(self, task: ReadyTask) -> None:
-        """A task that was popped but not assigned goes to the front of its level."""
+    def put_back(self, task: ReadyTask, *, was_away: bool = False) -> None:
+        """A task that was popped but not assigned goes to the front of its level.
+
+        ``was_away``: time has passed since the pop, so its place in the order of timeouts may be gone.
+        """
         self._by_id[task.id] = task
         self._queue(task).push_front(task)
+        if was_away:
+            self._expiry.setdefault(task.version.tasks[0].schedule_timeout_seconds, deque()).appendleft(task)
 
     def pop(self, action: str, without: Collection[str] = ()) -> ReadyTask | None:
         """The next task of ``action`` that is of none of the steps ``without``, out of the queue.

@@ -59,8 +59,8 @@ class Control:
                 break
             moved: list[str] = []
             endings, flights = await self._cancellations(tenant_id, pending)
-            for ending in endings:
-                if not await self._endings.end(ending):
+            for ending, is_first in zip(endings, await self._endings.end_all(endings), strict=True):
+                if not is_first:
                     moved.append(ending.task.id)
                     continue
                 cancelled.append(ending.task.id)

@@ -61,6 +61,10 @@ class Endings:
         """Write the end of one attempt; True when it was the first, False when the attempt had ended already."""
         return await self._writes.submit(ending)
 
+    async def end_all(self, endings: Sequence[Ending]) -> list[bool]:
+        """Like :meth:`end` for several attempts, written together."""
+        return [await written for written in self._writes.submit_all(endings)]
+
     async def end_all_fenced(self, endings: Sequence[Ending], lease: HeldLease) -> int:
         """Write decisions that only the tenant's owner may make, under its fence; how many were the first."""
         if not endings:

@@ -10,7 +10,7 @@ import structlog
 
 from hatchet.engine.bus import Bus
 from hatchet.engine.component import Background
-from hatchet.engine.memory import Owners
+from hatchet.engine.memory import Flights, Owners
 from hatchet.engine.recovery import recover
 from hatchet.engine.registration import Registration
 from hatchet.engine.schedule import TenantScheduler
@@ -40,6 +40,7 @@ class Ownership:
         registration: Registration,
         workers: Workers,
         owners: Owners,
+        flights: Flights,
         bus: Bus,
         make_scheduler: Callable[[str, HeldLease], TenantScheduler],
         make_watch: Callable[[TenantScheduler], Watch],
@@ -48,6 +49,7 @@ class Ownership:
         self._registration = registration
         self._workers = workers
         self._owners = owners
+        self._flights = flights
         self._make_scheduler = make_scheduler
         self._make_watch = make_watch
         self._owned: dict[str, _Owned] = {}
@@ -78,6 +80,10 @@ class Ownership:
             owned.recovery.cancel()
         await owned.watch.stop()
         await owned.scheduler.stop()
+        for flight in owned.scheduler.flying.values():
+            # What was not delivered here is the next owner's to know.
+            if flight.sent_on is None:
+                self._flights.end(flight.task.id, flight.task.attempt)
 
     async def _recover(self, owned: _Owned) -> None:
         while True:

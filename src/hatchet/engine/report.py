@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
+import orjson
 import structlog
 
 from hatchet.core.clock import Clock
@@ -25,6 +26,7 @@ from hatchet.store.tasks import NewStart, append_starts
 log = structlog.get_logger("hatchet.engine")
 
 START_DELAY_SECONDS = 0.02
+NULL_IN_ERROR = "The worker's error text contained a null character and could not be kept."
 _NULL_ESCAPE = "\\u0000"
 _TERMINAL = {
     ReportKind.COMPLETED: EventKind.COMPLETED,
@@ -152,9 +154,16 @@ def _storable_error(text: str) -> str:
     """Error texts are kept byte for byte (C-5.42), but PostgreSQL cannot hold the null character (C-5.32)."""
     if "\x00" in text:
         text = text.replace("\x00", "\ufffd")
-    if _NULL_ESCAPE in text and text.lstrip()[:1] in ('"', "{", "["):
-        try:
-            check_json(text, "error")
-        except HatchetError:
-            return "The worker's error text contained a null character and could not be kept."
-    return text
+    return NULL_IN_ERROR if _NULL_ESCAPE in text and _is_json_with_null(text) else text
+
+
+def _is_json_with_null(text: str) -> bool:
+    try:
+        orjson.loads(text)
+    except ValueError:
+        return False
+    try:
+        check_json(text, "error")
+    except HatchetError:
+        return True
+    return False

@@ -209,12 +209,21 @@ class TenantScheduler:
             await self._wake.wait()
             await self._pace.wait()
             self._wake.clear()
-            placed = place(self.queues, self.pool, self._flush_maximum)
-            if placed:
-                await self._assign(placed)
-                self._pace.done()
-                # The limit may have cut this pass short.
+            try:
+                await self._pass()
+            except Exception as error:
+                # One bad row must not end the scheduler; attempts that were not sent are found by the watch.
+                log.error("a scheduling pass failed", tenant=self.tenant_id, error=str(error), exc_info=error)
+                await asyncio.sleep(RETRY_SECONDS)
                 self._wake.set()
+
+    async def _pass(self) -> None:
+        placed = place(self.queues, self.pool, self._flush_maximum)
+        if placed:
+            await self._assign(placed)
+            self._pace.done()
+            # The limit may have cut this pass short.
+            self._wake.set()
 
     async def _assign(self, placed: list[tuple[ReadyTask, WorkerSlots]]) -> None:
         for task, _ in placed:
@@ -276,7 +285,7 @@ class TenantScheduler:
         for task, worker in reversed(placed):
             worker.give_back(task.version.tasks[0].slots)
             if self._placing.pop(task.id, None) is not None:
-                self.queues.put_back(task)
+                self.queues.put_back(task, was_away=True)
 
     def _admit(self, record: WorkerRecord) -> WorkerSlots:
         slots = WorkerSlots(record.id, record.row.actions, record.row.slots)

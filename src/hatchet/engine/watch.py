@@ -92,8 +92,9 @@ class Watch(Loop):
     async def _expire_waiting(self, now: float) -> None:
         """C-6.33: a task that nobody took in time is cancelled; no worker hears of it and nothing is retried."""
         while expired := self._scheduler.queues.expired(now, BATCH):
-            await self._end(State.QUEUED, EventKind.SCHEDULE_TIMED_OUT, [(task, None) for task in expired], now)
-            if len(expired) < BATCH:
+            attempts = [(task, None) for task in expired]
+            written = await self._end(State.QUEUED, EventKind.SCHEDULE_TIMED_OUT, attempts, now)
+            if written < len(expired) or len(expired) < BATCH:
                 return
 
     async def _expire_running(self, now: float) -> None:
@@ -238,7 +239,8 @@ class Watch(Loop):
         attempts: Sequence[tuple[ReadyTask, Flight | None]],
         now: float,
         cause: str = "",
-    ) -> None:
+    ) -> int:
+        """Write the decisions under the fence; how many were the first for their attempt."""
         event = Event(kind, now, cause)
         endings: list[Ending] = []
         for task, flight in attempts:
@@ -249,5 +251,7 @@ class Watch(Loop):
                 started_at = flight.started_at if flight is not None else None
                 worker_id = flight.worker_id if flight is not None else None
                 endings.append(Ending(self._scheduler.tenant_id, task, decision, now, started_at, worker_id))
-        if endings and await self._endings.end_all_fenced(endings, self._scheduler.lease) < len(endings):
+        written = await self._endings.end_all_fenced(endings, self._scheduler.lease)
+        if written < len(endings):
             self._scheduler.touched([ending.task.id for ending in endings])
+        return written

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from types import NoneType
@@ -21,6 +22,8 @@ from hatchet_sdk.exceptions import IllegalTaskOutputError
 if TYPE_CHECKING:
     from hatchet_contracts.v1 import workflows_pb2
     from hatchet_sdk.declare.workflow import Workflow
+
+logger = logging.getLogger("hatchet_sdk")
 
 ValidTaskReturnType = BaseModel | Mapping[str, Any] | DataclassInstance | None
 
@@ -129,7 +132,14 @@ class Task(Generic[TWorkflowInput, R]):
     @cached_property
     def _outputs(self) -> Values[R] | None:
         kind = return_type(self.fn, self._local_names)
-        return None if kind is UNDECLARED or kind is Any else Values(kind)
+        if kind is UNDECLARED or kind is Any:
+            return None
+        values: Values[R] = Values(kind)
+        problem = values.problem()
+        if problem is not None:
+            logger.warning("results of task '%s' are returned as plain objects: %s", self.name, problem)
+            return None
+        return values
 
     @property
     def output_validator(self) -> TypeAdapter[R]:

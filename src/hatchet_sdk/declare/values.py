@@ -69,6 +69,14 @@ class Values(Generic[T]):
         """The validator. Raises pydantic's error for a type that cannot be validated."""
         return TypeAdapter(self.kind)
 
+    def problem(self) -> str | None:
+        """Why pydantic cannot validate the type; None when it can."""
+        try:
+            _ = self.adapter
+        except (PydanticUserError, NameError) as error:
+            return str(error).partition("\n")[0]
+        return None
+
     def parse(self, data: Any) -> T:
         """``data``, which came from JSON, as a value of the declared type.
 

@@ -41,7 +41,7 @@ Waiting = tuple[TriggerWorkflowRequest, "asyncio.Future[str]"]
 
 
 class _Lane:
-    """The place of one request on its way. One that is slow, perhaps because it is repeated, stops holding others up."""
+    """The place of one request on its way. A slow one, perhaps because it is repeated, stops holding others up."""
 
     def __init__(self, left: Callable[[], None]) -> None:
         self._left: Callable[[], None] | None = left

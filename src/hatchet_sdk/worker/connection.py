@@ -18,7 +18,12 @@ from typing import TYPE_CHECKING
 import grpc
 from grpc import StatusCode
 
-from hatchet_contracts.dispatcher_pb2 import AssignedAction, HeartbeatRequest, WorkerListenRequest, WorkerRegisterRequest
+from hatchet_contracts.dispatcher_pb2 import (
+    AssignedAction,
+    HeartbeatRequest,
+    WorkerListenRequest,
+    WorkerRegisterRequest,
+)
 from hatchet_sdk.wire.calls import Calls
 from hatchet_sdk.wire.channel import open_channel
 from hatchet_sdk.wire.errors import EngineError
@@ -76,6 +81,7 @@ class WorkerConnection:
         self._opened = 0.0
         self._stream_number = 0
         self._beat_now = asyncio.Event()
+        self._last_beat = time.monotonic()
         self._tasks: list[asyncio.Task[None]] = []
         self._old_channels: set[asyncio.Task[None]] = set()
 
@@ -210,9 +216,12 @@ class WorkerConnection:
 
     async def _keep_beating(self) -> None:
         while True:
+            # From start to start: a slow answer must not stretch the distance, 5 s make a worker unassignable (C-2.24).
+            rest = self._last_beat + HEARTBEAT_SECONDS - time.monotonic()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._beat_now.wait(), HEARTBEAT_SECONDS)
+                await asyncio.wait_for(self._beat_now.wait(), max(rest, 0.001))
             self._beat_now.clear()
+            self._last_beat = time.monotonic()
             if self.worker_id and not await self._beat():
                 return
 

@@ -43,6 +43,7 @@ class Mailbox(Generic[T]):
             except RuntimeError:
                 # The loop is closed: the worker has ended and nobody will act on the item.
                 self._items.clear()
+                self._awake = False
 
     def _look(self) -> None:
         self._awake = False

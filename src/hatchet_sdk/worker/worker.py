@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
+import logging
 import threading
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AsyncExitStack
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from hatchet_sdk.declare.workflow import BaseWorkflow
     from hatchet_sdk.worker.attempt import Handler
     from hatchet_sdk.worker.life import Life
+
+logger = logging.getLogger("hatchet.worker")
 
 LifespanFn = Callable[[], AsyncGenerator[Any, Any]]
 
@@ -248,6 +251,7 @@ class Worker:
                     await thread.call(life.run(value, contextvars.copy_context()))
                 except asyncio.CancelledError:
                     # The second signal. The tasks end before the lifespan that they use.
+                    logger.warning("worker %s stops at once; what still runs is given up", self.name)
                     await life.unwind(CANCELLED_TASKS_SECONDS)
                     if self._signal is None:
                         raise
