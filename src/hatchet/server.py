@@ -318,6 +318,7 @@ class Engine:
         await self.trigger.drain()
         await self.endings.drain()
         await self.reports.drain()
+        await self.dispatch.settle()
         await self.sweep.stop()
         await self.leases.stop()
         await self.results.stop()

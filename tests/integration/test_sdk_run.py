@@ -1,7 +1,5 @@
 """Triggering and results against a small engine of our own: what travels, what comes back, what survives a break."""
 
-# ruff: noqa: A002  # the first argument of a task is called `input`
-
 from __future__ import annotations
 
 import asyncio

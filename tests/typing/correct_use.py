@@ -1,7 +1,5 @@
 """Uses of the SDK that a type checker accepts, with the types that it must see."""
 
-# ruff: noqa: A002  # the first argument of a task is called `input`
-
 from __future__ import annotations
 
 from collections.abc import Mapping

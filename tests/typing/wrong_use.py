@@ -1,6 +1,6 @@
 """Uses of the SDK that must be type errors. A comment that begins with E: says what the error of its line contains."""
 
-# ruff: noqa: A002, B018, F841  # the lines are there for the type checker, nobody runs them
+# ruff: noqa: B018, F841  # the lines are there for the type checker, nobody runs them
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Declarations: what a decorated function becomes, on the wire and for callers."""
 
-# ruff: noqa: A002, A006  # the first argument of a task is called `input`
+# ruff: noqa: A006  # the first argument of a task is called `input`
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ class AttemptFacts:
     retry_at: float | None = None
     error: str | None = None
     notes: tuple[tuple[str, float], ...] = ()
-    """(kind, time) of TIMEOUT_REFRESHED, SLOT_RELEASED, REQUEUED_NO_WORKER."""
+    """(kind, time) of TIMEOUT_REFRESHED and SLOT_RELEASED."""
 
 
 _ENDINGS = {
@@ -47,17 +47,31 @@ _ENDINGS = {
 }
 
 
-def history(created_at: float, attempts: Sequence[AttemptFacts]) -> list[TaskEvent]:
-    """Events in the order in which they happened, each with its attempt's retry count."""
+@dataclass(slots=True, frozen=True)
+class Gap:
+    """A time in which no worker served a task's action; ``until`` None: it goes on."""
+
+    since: float
+    until: float | None
+
+
+def history(created_at: float, attempts: Sequence[AttemptFacts], gaps: Sequence[Gap] = ()) -> list[TaskEvent]:
+    """Events in the order in which they happened, each with its attempt's retry count.
+
+    ``gaps`` are those of the task's action, oldest first.
+    """
     events = [TaskEvent(TaskEventType.CREATED, created_at, 0, "Task was created")]
     for facts in attempts:
-        events.extend(_attempt_events(facts))
+        events.extend(_attempt_events(facts, gaps))
     return events
 
 
-def _attempt_events(facts: AttemptFacts) -> list[TaskEvent]:
+def _attempt_events(facts: AttemptFacts, gaps: Sequence[Gap]) -> list[TaskEvent]:
     number, worker = facts.attempt, facts.worker_id
     events = [TaskEvent(TaskEventType.QUEUED, facts.ready_at, number, "Task was queued")]
+    if (unserved_at := _unserved_at(facts, gaps)) is not None:
+        message = "No worker serves the task's action"
+        events.append(TaskEvent(TaskEventType.REQUEUED_NO_WORKER, unserved_at, number, message))
     if facts.assigned_at is not None:
         events.append(TaskEvent(TaskEventType.ASSIGNED, facts.assigned_at, number, "Task was assigned", worker))
         events.append(
@@ -74,6 +88,17 @@ def _attempt_events(facts: AttemptFacts) -> list[TaskEvent]:
         if facts.retry_at is not None and kind in (TaskEventType.FAILED, TaskEventType.TIMED_OUT):
             events.append(TaskEvent(TaskEventType.RETRYING, facts.finished_at, number, "Task will be retried", worker))
     return events
+
+
+def _unserved_at(facts: AttemptFacts, gaps: Sequence[Gap]) -> float | None:
+    """When the attempt, while it waited, first had no worker for its action (C-11.6)."""
+    ends = [at for at in (facts.assigned_at, facts.finished_at) if at is not None]
+    waited_until = min(ends, default=float("inf"))
+    for gap in gaps:
+        at = max(gap.since, facts.ready_at)
+        if at < waited_until and (gap.until is None or gap.until > facts.ready_at):
+            return at
+    return None
 
 
 def _started_at(facts: AttemptFacts) -> float | None:

@@ -110,6 +110,10 @@ class Dispatch:
         for worker_id in list(self._sessions):
             self.close_worker(worker_id)
 
+    async def settle(self) -> None:
+        """Wait for what streams that ended left to do."""
+        await self._background.settle()
+
     async def deliver(self, flights: Sequence[Flight]) -> None:
         """Send attempts to workers whose stream is here; the others are told to the instance that has it."""
         missing: dict[str, list[Flight]] = {}

@@ -10,6 +10,7 @@ from hatchet.core.ids import parse_uuid
 from hatchet.core.messages import RunDetails, TaskDetail
 from hatchet.core.statuses import Outcome, RunStatus
 from hatchet.engine.rebuild import Rebuild
+from hatchet.store.gaps import read_gaps
 from hatchet.store.pool import Database, Row
 from hatchet.store.tasks import TaskState, payloads
 
@@ -60,7 +61,10 @@ class Reading:
         facts: list[AttemptFacts] = []
         for row in rows:
             facts.append(_facts(row, facts[-1] if facts else None))
-        return history(rows[0]["inserted_at"], facts)
+        created_at = rows[0]["inserted_at"]
+        [(_, task)] = await self._rebuild.states(tenant_id, [str(normal)])
+        gaps = await read_gaps(self._database, tenant_id, task.step.definition.action, created_at)
+        return history(created_at, facts, gaps)
 
 
 def _status(state: TaskState) -> RunStatus:

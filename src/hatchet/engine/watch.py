@@ -16,6 +16,7 @@ from hatchet.engine.bus import Bus
 from hatchet.engine.component import Loop
 from hatchet.engine.dispatch import Dispatch
 from hatchet.engine.endings import Ending, Endings
+from hatchet.engine.gaps import Gaps
 from hatchet.engine.memory import Flight, policy_of
 from hatchet.engine.rebuild import Rebuild, flight_of
 from hatchet.engine.recovery import ready_tasks
@@ -68,6 +69,7 @@ class Watch(Loop):
         self._clock = clock
         self._instance_id = instance_id
         self._max_internal_retries = max_internal_retries
+        self._gaps = Gaps(scheduler, database, clock)
         self._turns = 0
         self._watermark = scheduler.lease.low_watermark or ""
 
@@ -78,6 +80,7 @@ class Watch(Loop):
         await self._expire_running(now)
         await self._look_at_workers(now)
         await self._repair_hand_overs(now)
+        await self._gaps.look()
         if self._bus.has_peers and self._turns % PEER_POLL_TURNS == 0:
             await self._poll_peers(now)
         await self._reconcile()

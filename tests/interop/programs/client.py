@@ -8,14 +8,22 @@ import asyncio
 import json
 import os
 import sys
+import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import tasks
 from tasks import Number, Text, hatchet
 
 ACTIONS: dict[str, Callable[..., Any]] = {}
+
+LOOP = asyncio.new_event_loop()
+"""The one loop of all asynchronous calls: what the client keeps open between calls belongs to the loop of the first."""
+
+
+def wait_for(coroutine: Coroutine[Any, Any, Any]) -> Any:
+    return asyncio.run_coroutine_threadsafe(coroutine, LOOP).result()
 
 
 def action(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -56,7 +64,7 @@ def run(name: str, values: dict[str, Any], options: dict[str, Any]) -> Any:
 @action
 def aio_run(name: str, values: dict[str, Any], options: dict[str, Any]) -> Any:
     task = getattr(tasks, name)
-    return asyncio.run(task.aio_run(shaped(name, values), **options))
+    return wait_for(task.aio_run(shaped(name, values), **options))
 
 
 @action
@@ -67,7 +75,7 @@ def aio_gather(name: str, numbers: list[int]) -> Any:
     async def all_of_them() -> list[Any]:
         return await asyncio.gather(*(task.aio_run(each) for each in inputs(numbers)))
 
-    return asyncio.run(all_of_them())
+    return wait_for(all_of_them())
 
 
 @action
@@ -87,7 +95,7 @@ def aio_no_wait_then_result(name: str, values: dict[str, Any]) -> Any:
         ref = await getattr(tasks, name).aio_run_no_wait(shaped(name, values))
         return {"run_id": ref.workflow_run_id, "result": plain(await ref.aio_result())}
 
-    return asyncio.run(both())
+    return wait_for(both())
 
 
 @action
@@ -100,7 +108,7 @@ def run_many(name: str, numbers: list[int], options: dict[str, Any]) -> Any:
 def aio_run_many(name: str, numbers: list[int], options: dict[str, Any]) -> Any:
     task = getattr(tasks, name)
     items = [task.create_bulk_run_item(input=each) for each in inputs(numbers)]
-    return asyncio.run(task.aio_run_many(items, **options))
+    return wait_for(task.aio_run_many(items, **options))
 
 
 @action
@@ -110,7 +118,7 @@ def result_of(name: str, run_id: str) -> Any:
 
 @action
 def aio_result_of(name: str, run_id: str) -> Any:
-    return asyncio.run(getattr(tasks, name).aio_get_result(run_id))
+    return wait_for(getattr(tasks, name).aio_get_result(run_id))
 
 
 @action
@@ -148,7 +156,7 @@ def trigger_unknown() -> Any:
 
 @action
 def engine_version() -> Any:
-    return asyncio.run(hatchet.aio_get_engine_version())
+    return wait_for(hatchet.aio_get_engine_version())
 
 
 @action
@@ -175,6 +183,7 @@ def answer(line: str) -> dict[str, Any]:
 def main() -> None:
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", buffering=1, encoding="utf-8")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    threading.Thread(target=LOOP.run_forever, daemon=True).start()
     for line in sys.stdin:
         answers.write(json.dumps(answer(line), default=str) + "\n")
 

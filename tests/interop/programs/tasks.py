@@ -63,7 +63,7 @@ async def describe(input: Text, ctx: Context) -> dict[str, object]:
     return {
         "text": input.text,
         "run_id": ctx.workflow_run_id,
-        "worker_id": ctx.worker.id(),
+        "worker_id": ctx.worker_id,
         "metadata": ctx.additional_metadata,
         "priority": ctx.priority,
         "attempt": ctx.attempt_number,

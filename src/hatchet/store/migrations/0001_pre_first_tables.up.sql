@@ -94,6 +94,15 @@ CREATE TABLE lease (
     low_watermark  uuid
 ) WITH (fillfactor = 50);
 
+-- Times in which tasks of an action waited and no worker served it: one row for all of them, not one a task.
+CREATE TABLE action_gap (
+    tenant_id  uuid NOT NULL,
+    action     text NOT NULL,
+    since      timestamptz NOT NULL,
+    until      timestamptz,
+    PRIMARY KEY (tenant_id, action, since)
+);
+
 -- Facts about tasks: only ever appended, partitioned by the day inside the task's UUIDv7 -------------------------
 
 -- A standalone task is its own run: run_id is null and the run's id is the task's (behaviour-core C-0.7).
@@ -163,7 +172,7 @@ CREATE TABLE task_result (
     PRIMARY KEY (tenant_id, task_id, attempt)
 ) PARTITION BY RANGE (task_id);
 
--- What happened to a running or waiting attempt besides: TIMEOUT_REFRESHED, SLOT_RELEASED, REQUEUED_NO_WORKER.
+-- What happened to a running or waiting attempt besides: TIMEOUT_REFRESHED, SLOT_RELEASED.
 CREATE TABLE task_note (
     tenant_id   uuid NOT NULL,
     task_id     uuid NOT NULL,

@@ -1,0 +1,1 @@
+DELETE FROM action_gap WHERE until < to_timestamp($1::float8)
