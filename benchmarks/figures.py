@@ -2,21 +2,10 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
-SHOWN = (50, 95, 99)
-
-
-def percentile(ordered: Sequence[float], percent: float) -> float:
-    """The smallest value that at least ``percent`` of the ascending ``ordered`` values do not exceed (nearest rank).
-
-    Raises ValueError without a value.
-    """
-    if not ordered:
-        raise ValueError("a percentile of no values")
-    return ordered[max(math.ceil(percent / 100 * len(ordered)), 1) - 1]
+from hatchet.cli.loadtest.figures import spread
 
 
 def spread_ms(seconds: Iterable[float]) -> dict[str, float]:
@@ -24,7 +13,7 @@ def spread_ms(seconds: Iterable[float]) -> dict[str, float]:
     ordered = sorted(seconds)
     if not ordered:
         return {}
-    shares = {f"p{percent}": round(percentile(ordered, percent) * 1000, 2) for percent in SHOWN}
+    shares = {f"p{percent}": round(value * 1000, 2) for percent, value in spread(ordered).items()}
     return {**shares, "max": round(ordered[-1] * 1000, 2), "count": len(ordered)}
 
 

@@ -73,7 +73,17 @@ async def run(options: argparse.Namespace) -> None:
 async def _profile(pid: int, options: argparse.Namespace, output: Path) -> None:
     await asyncio.sleep(WARM_UP_SECONDS)
     program = str(Path(environment.DIRECTORY) / "bin" / "py-spy")
-    command = [program, "record", "--pid", str(pid), "--duration", str(int(options.seconds)), "--format", "raw"]
+    command = [
+        program,
+        "record",
+        "--pid",
+        str(pid),
+        "--duration",
+        str(int(options.seconds)),
+        "--format",
+        "raw",
+        "--nonblocking",
+    ]
     command += ["--rate", str(options.rate), "--output", str(output)] + [
         f"--{flag}" for flag in ("native", "gil", "threads") if getattr(options, flag)
     ]

@@ -52,6 +52,7 @@ log = structlog.stdlib.get_logger("hatchet.server")
 
 STOP_GRACE_SECONDS = 10.0
 RELAXED_CONNECTIONS = 3
+HOT_CONNECTIONS = 4
 
 
 class Server:
@@ -110,9 +111,11 @@ class Server:
         database = await Database.open(self.dsn, min_connections=fewest, max_connections=most)
         self._stops.append(("database", database.close))
         relaxed = await Database.open(
-            self.dsn, min_connections=1, max_connections=min(RELAXED_CONNECTIONS, most), relaxed=True
+            self.dsn, min_connections=1, max_connections=min(RELAXED_CONNECTIONS, most), hot=True, relaxed=True
         )
         self._stops.append(("database", relaxed.close))
+        hot = await Database.open(self.dsn, min_connections=1, max_connections=min(HOT_CONNECTIONS, most), hot=True)
+        self._stops.append(("database", hot.close))
         clock, ids = DatabaseClock(), UuidIds()
         await clock.measure(database)
         await seed(database, _seed_values(settings), clock=clock, ids=ids)
@@ -129,7 +132,7 @@ class Server:
             clock=clock,
             ids=ids,
         )
-        engine = Engine(settings, database, relaxed, clock, ids)
+        engine = Engine(settings, database, hot, relaxed, clock, ids)
         await engine.start()
         self._stops.append(("engine", engine.stop))
         await self._open_doors(engine, database, clock, grpc_port, http_port)
@@ -221,8 +224,15 @@ class Engine:
     """The services of one instance, wired."""
 
     def __init__(
-        self, settings: Settings, database: Database, relaxed: Database, clock: DatabaseClock, ids: UuidIds
+        self,
+        settings: Settings,
+        database: Database,
+        hot: Database,
+        relaxed: Database,
+        clock: DatabaseClock,
+        ids: UuidIds,
     ) -> None:
+        """``hot`` and ``relaxed`` as in :meth:`Database.open`; both may be ``database`` itself."""
         self.instance_id = ids.new()
         self._settings = settings
         self._database = database
@@ -236,7 +246,7 @@ class Engine:
         self.results = Results(database, self.registration, self.owners, self.bus)
         self.workers = Workers(database, relaxed, self.owners, self.bus, clock, ids, self.instance_id)
         self.endings = Endings(
-            database,
+            hot,
             self.flights,
             self.owners,
             self.payloads,
@@ -271,7 +281,7 @@ class Engine:
         )
         self.reading = Reading(database, self.rebuild)
         self.trigger = Trigger(
-            database,
+            hot,
             self.registration,
             self.owners,
             self.flights,

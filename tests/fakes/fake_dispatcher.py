@@ -99,7 +99,7 @@ class FakeDispatcher:
         self._loop.call_soon_threadsafe(lambda: self._open_streams[-1].put_nowait(action))
         return action
 
-    def start_task(self, action_id: str, input: object = None, **fields: Any) -> pb.AssignedAction:  # noqa: A002
+    def start_task(self, action_id: str, input: object = None, **fields: Any) -> pb.AssignedAction:
         """Assigns a new task run (C-5.1)."""
         run_id = str(uuid.uuid4())
         payload = {"input": input or {}, "parents": {}, "triggers": {}, "triggered_by": "manual"}

@@ -47,13 +47,13 @@ def worker_of(hatchet: Hatchet, **functions: Callable[..., Any]) -> Worker:
     return hatchet.worker("test-worker", slots=10, workflows=tasks)
 
 
-async def double(input: Number, ctx: Context) -> dict[str, Any]:  # noqa: A002
+async def double(input: Number, ctx: Context) -> dict[str, Any]:
     return {"n": input.n * 2}
 
 
-def sync_double(input: Number, ctx: Context) -> dict[str, Any]:  # noqa: A002
+def sync_double(input: Number, ctx: Context) -> dict[str, Any]:
     return {"n": input.n * 2}
 
 
-async def nothing(input: Any, ctx: Context) -> dict[str, Any]:  # noqa: A002
+async def nothing(input: Any, ctx: Context) -> dict[str, Any]:
     return {}

@@ -356,7 +356,7 @@ class World:
         relaxed = await Database.open(self.dsn, max_connections=3, relaxed=True)
         clock = SkippingClock()
         chosen = Settings.from_environment(settings) if settings else self.settings
-        instance = Instance(Engine(chosen, database, relaxed, clock, UuidIds()), database, relaxed, clock)
+        instance = Instance(Engine(chosen, database, database, relaxed, clock, UuidIds()), database, relaxed, clock)
         self.instances.append(instance)
         if len(self.instances) == 1:
             await self._add_tenants(database)

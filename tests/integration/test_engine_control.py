@@ -146,6 +146,7 @@ async def test_c_11_35_a_released_task_still_times_out_and_is_cancelled_at_its_w
     await cancel(one, other)
     await worker.cancelled(other)
     one.clock.skip(61)
+    await worker.beat()
     await one.ended(run_id, RunStatus.FAILED)
     await worker.cancelled(run_id)
     assert one.free(worker) == 10
@@ -174,6 +175,7 @@ async def test_c_11_38_and_c_11_40_a_refresh_adds_to_the_deadline(one: Instance)
     second = await one.engine.control.refresh_timeout(TENANT, run_id, 5.0)
     assert (round(first - deadline, 3), round(second - deadline, 3)) == (10.0, 15.0)
     one.clock.skip(5)
+    await worker.beat()
     await one.watched()
     await worker.complete(action)
     await one.ended(run_id, RunStatus.COMPLETED)
@@ -196,4 +198,5 @@ async def test_c_11_41_the_next_attempt_has_the_declared_timeout_again(one: Inst
     flight = one.scheduler.flying[run_id]
     assert round(flight.timeout_at - flight.assigned_at) == 60
     one.clock.skip(61)
+    await worker.beat()
     await one.ended(run_id, RunStatus.FAILED)

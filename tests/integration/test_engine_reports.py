@@ -250,9 +250,7 @@ async def test_poison_one_report_that_the_database_refuses_does_not_block_the_ot
     worker = await one.worker(slots=20)
     runs = await one.run_many(20)
     actions = [await worker.started(run_id) for run_id in runs]
-    await one.rows(
-        "ALTER TABLE task_result ADD CONSTRAINT poison CHECK (error IS DISTINCT FROM 'poison') NOT VALID"
-    )
+    await one.rows("ALTER TABLE task_result ADD CONSTRAINT poison CHECK (error IS DISTINCT FROM 'poison') NOT VALID")
     reports = [worker.fail(action, "poison" if index == 7 else "plain") for index, action in enumerate(actions)]
     answers = await asyncio.gather(*reports, return_exceptions=True)
     assert [index for index, answer in enumerate(answers) if answer is not None] == [7]

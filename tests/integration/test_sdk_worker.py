@@ -38,7 +38,7 @@ def test_c_5_29_a_short_task_is_reported_once(
 def test_c_5_26_a_long_task_is_reported_started(fake: FakeDispatcher, hatchet: Hatchet) -> None:
     go_on = threading.Event()
 
-    def slow(input: Number, ctx: Context) -> None:  # noqa: A002
+    def slow(input: Number, ctx: Context) -> None:
         go_on.wait(JOIN_SECONDS)
 
     with running(worker_of(hatchet, slow=slow)):
@@ -52,7 +52,7 @@ def test_c_5_26_a_long_task_is_reported_started(fake: FakeDispatcher, hatchet: H
 def test_the_context_tells_what_the_assignment_says(fake: FakeDispatcher, hatchet: Hatchet) -> None:
     seen: list[Context] = []
 
-    async def look(input: Number, ctx: Context) -> None:  # noqa: A002
+    async def look(input: Number, ctx: Context) -> None:
         assert current_context.get() is ctx
         assert hatchet.current_context is ctx
         seen.append(ctx)
@@ -92,7 +92,7 @@ def test_the_context_tells_what_the_assignment_says(fake: FakeDispatcher, hatche
 def test_an_absent_optional_field_is_none(fake: FakeDispatcher, hatchet: Hatchet) -> None:
     seen: list[object] = []
 
-    async def look(input: Number, ctx: Context) -> None:  # noqa: A002
+    async def look(input: Number, ctx: Context) -> None:
         seen.extend((ctx.child_index, ctx.child_key, ctx.parent_workflow_run_id, ctx.priority, ctx.workflow_id))
         seen.append(ctx.additional_metadata)
 
@@ -102,13 +102,13 @@ def test_an_absent_optional_field_is_none(fake: FakeDispatcher, hatchet: Hatchet
 
 
 def test_the_calls_of_the_context_reach_the_engine(fake: FakeDispatcher, hatchet: Hatchet) -> None:
-    def sync_calls(input: Number, ctx: Context) -> dict[str, Any]:  # noqa: A002
+    def sync_calls(input: Number, ctx: Context) -> dict[str, Any]:
         ctx.refresh_timeout(timedelta(seconds=10))
         ctx.release_slot()
         ctx.upsert_worker_labels({"a": 1})
         return {"labels": ctx.worker.labels()}
 
-    async def async_calls(input: Number, ctx: Context) -> dict[str, Any]:  # noqa: A002
+    async def async_calls(input: Number, ctx: Context) -> dict[str, Any]:
         await ctx.aio_refresh_timeout("1m")
         await ctx.aio_release_slot()
         await ctx.aio_upsert_worker_labels({"b": "x"})
@@ -131,12 +131,12 @@ def test_the_calls_of_the_context_reach_the_engine(fake: FakeDispatcher, hatchet
 def test_tasks_see_the_context_variables_of_start(fake: FakeDispatcher, hatchet: Hatchet) -> None:
     variable: ContextVar[str] = ContextVar("variable")
 
-    def read(input: Number, ctx: Context) -> dict[str, Any]:  # noqa: A002
+    def read(input: Number, ctx: Context) -> dict[str, Any]:
         before = variable.get()
         variable.set("changed by a task")
         return {"value": before}
 
-    async def aio_read(input: Number, ctx: Context) -> dict[str, Any]:  # noqa: A002
+    async def aio_read(input: Number, ctx: Context) -> dict[str, Any]:
         return read(input, ctx)
 
     worker = worker_of(hatchet, read=read, aio_read=aio_read)
@@ -155,7 +155,7 @@ def test_tasks_see_the_context_variables_of_start(fake: FakeDispatcher, hatchet:
 def test_c_5_20_an_async_task_is_cancelled_at_once_and_silently(fake: FakeDispatcher, hatchet: Hatchet) -> None:
     seen: list[str] = []
 
-    async def endless(input: Number, ctx: Context) -> None:  # noqa: A002
+    async def endless(input: Number, ctx: Context) -> None:
         seen.append("begun")
         try:
             await asyncio.Event().wait()
@@ -175,7 +175,7 @@ def test_c_5_20_a_sync_task_sees_the_exit_flag_and_its_result_is_dropped(
 ) -> None:
     ended = threading.Event()
 
-    def patient(input: Number, ctx: Context) -> dict[str, Any]:  # noqa: A002
+    def patient(input: Number, ctx: Context) -> dict[str, Any]:
         while not ctx.exit_flag:
             time.sleep(0.001)
         ended.set()
@@ -200,12 +200,12 @@ def test_c_5_22_a_cancel_of_nothing_is_ignored(fake: FakeDispatcher, hatchet: Ha
 def test_a_task_can_cancel_itself(fake: FakeDispatcher, hatchet: Hatchet) -> None:
     flags: list[bool] = []
 
-    async def aio_self(input: Number, ctx: Context) -> dict[str, Any]:  # noqa: A002
+    async def aio_self(input: Number, ctx: Context) -> dict[str, Any]:
         await ctx.aio_cancel()
         flags.append(ctx.exit_flag)
         return {}
 
-    def sync_self(input: Number, ctx: Context) -> dict[str, Any]:  # noqa: A002
+    def sync_self(input: Number, ctx: Context) -> dict[str, Any]:
         ctx.cancel()
         flags.append(ctx.exit_flag)
         return {}

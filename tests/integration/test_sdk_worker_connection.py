@@ -26,7 +26,7 @@ def test_c_2_20_a_task_that_blocks_the_main_loop_keeps_the_heartbeat(
     monkeypatch.setattr("hatchet_sdk.worker.connection.HEARTBEAT_SECONDS", 0.1)
     go_on = threading.Event()
 
-    async def blocking(input: Number, ctx: Context) -> None:  # noqa: A002
+    async def blocking(input: Number, ctx: Context) -> None:
         go_on.wait(JOIN_SECONDS)
 
     with running(worker_of(hatchet, blocking=blocking, task=sync_double)):
@@ -59,7 +59,7 @@ def test_the_engine_restarts_and_nothing_is_lost(
 ) -> None:
     go_on = threading.Event()
 
-    def held(input: Number, ctx: Context) -> dict[str, Any]:  # noqa: A002
+    def held(input: Number, ctx: Context) -> dict[str, Any]:
         go_on.wait(JOIN_SECONDS)
         return {"n": input.n}
 
@@ -86,7 +86,7 @@ def test_the_engine_restarts_and_nothing_is_lost(
 def test_after_a_reconnect_running_tasks_are_stated_again(fake: FakeDispatcher, hatchet: Hatchet) -> None:
     go_on = threading.Event()
 
-    def held(input: Number, ctx: Context) -> None:  # noqa: A002
+    def held(input: Number, ctx: Context) -> None:
         go_on.wait(JOIN_SECONDS)
 
     with running(worker_of(hatchet, held=held)):
@@ -104,7 +104,7 @@ def test_a_second_start_of_a_running_attempt_is_ignored(fake: FakeDispatcher, ha
     started = []
     go_on = threading.Event()
 
-    def held(input: Number, ctx: Context) -> None:  # noqa: A002
+    def held(input: Number, ctx: Context) -> None:
         started.append(ctx.retry_count)
         go_on.wait(JOIN_SECONDS)
 
@@ -140,7 +140,7 @@ def test_a_start_that_comes_again_while_its_report_is_under_way_is_ignored(
 ) -> None:
     runs = []
 
-    async def count(input: Number, ctx: Context) -> None:  # noqa: A002
+    async def count(input: Number, ctx: Context) -> None:
         runs.append(ctx.task_run_id)
 
     with running(worker_of(hatchet, count=count)):

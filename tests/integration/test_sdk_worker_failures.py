@@ -20,10 +20,10 @@ pytest_plugins = ["fakes.worker_fixtures"]
 
 @pytest.mark.parametrize("is_async", [True, False])
 def test_c_5_40_a_failure_carries_the_error(fake: FakeDispatcher, hatchet: Hatchet, is_async: bool) -> None:
-    def broken(input: Number, ctx: Context) -> None:  # noqa: A002
+    def broken(input: Number, ctx: Context) -> None:
         raise KeyError("no such key")
 
-    async def aio_broken(input: Number, ctx: Context) -> None:  # noqa: A002
+    async def aio_broken(input: Number, ctx: Context) -> None:
         broken(input, ctx)
 
     with running(worker_of(hatchet, broken=aio_broken if is_async else broken)):
@@ -40,7 +40,7 @@ def test_c_5_40_a_failure_carries_the_error(fake: FakeDispatcher, hatchet: Hatch
 
 
 def test_c_5_34_a_non_retryable_failure_says_so(fake: FakeDispatcher, hatchet: Hatchet) -> None:
-    async def broken(input: Number, ctx: Context) -> None:  # noqa: A002
+    async def broken(input: Number, ctx: Context) -> None:
         raise NonRetryableException("for good")
 
     with running(worker_of(hatchet, broken=broken)):
@@ -48,7 +48,7 @@ def test_c_5_34_a_non_retryable_failure_says_so(fake: FakeDispatcher, hatchet: H
 
 
 def test_c_6_27_retry_after_travels_in_milliseconds(fake: FakeDispatcher, hatchet: Hatchet) -> None:
-    async def later(input: Number, ctx: Context) -> None:  # noqa: A002
+    async def later(input: Number, ctx: Context) -> None:
         raise RetryAfterException("busy", after=timedelta(seconds=1.5))
 
     with running(worker_of(hatchet, later=later)):
@@ -74,7 +74,7 @@ def test_a_payload_that_is_no_json_fails_for_good(fake: FakeDispatcher, hatchet:
 
 @pytest.mark.parametrize("output", ["text", {"a": object()}, 7])
 def test_an_output_that_json_cannot_hold_fails(fake: FakeDispatcher, hatchet: Hatchet, output: Any) -> None:
-    async def illegal(input: Number, ctx: Context) -> Any:  # noqa: A002
+    async def illegal(input: Number, ctx: Context) -> Any:
         return output
 
     with running(worker_of(hatchet, illegal=illegal)):
@@ -84,7 +84,7 @@ def test_an_output_that_json_cannot_hold_fails(fake: FakeDispatcher, hatchet: Ha
 
 
 def test_c_5_39_an_output_that_is_too_large_fails_with_size_and_limit(fake: FakeDispatcher, hatchet: Hatchet) -> None:
-    async def large(input: Number, ctx: Context) -> dict[str, Any]:  # noqa: A002
+    async def large(input: Number, ctx: Context) -> dict[str, Any]:
         return {"x": "y" * input.n}
 
     with running(worker_of(hatchet, large=large)):
@@ -98,7 +98,7 @@ def test_c_5_39_an_output_that_is_too_large_fails_with_size_and_limit(fake: Fake
 def test_c_5_39_an_output_above_the_engines_own_limit_fails(rest: FakeRest) -> None:
     fake = FakeDispatcher(max_message_bytes=1_000_000)
 
-    async def large(input: Number, ctx: Context) -> dict[str, Any]:  # noqa: A002
+    async def large(input: Number, ctx: Context) -> dict[str, Any]:
         return {"x": "y" * 2_000_000}
 
     with running(worker_of(Hatchet(config=config(fake, rest)), large=large)):
@@ -109,7 +109,7 @@ def test_c_5_39_an_output_above_the_engines_own_limit_fails(rest: FakeRest) -> N
 
 
 def test_c_5_39_an_error_that_is_too_large_is_cut(fake: FakeDispatcher, hatchet: Hatchet) -> None:
-    async def verbose(input: Number, ctx: Context) -> None:  # noqa: A002
+    async def verbose(input: Number, ctx: Context) -> None:
         raise ValueError("z" * 5_000_000)
 
     with running(worker_of(hatchet, verbose=verbose)):
@@ -132,10 +132,10 @@ def test_c_5_3_an_unknown_action_fails_at_once(fake: FakeDispatcher, hatchet: Ha
 def test_no_exception_of_a_task_kills_the_worker(
     fake: FakeDispatcher, hatchet: Hatchet, error: BaseException, is_async: bool
 ) -> None:
-    def deadly(input: Number, ctx: Context) -> None:  # noqa: A002
+    def deadly(input: Number, ctx: Context) -> None:
         raise error
 
-    async def aio_deadly(input: Number, ctx: Context) -> None:  # noqa: A002
+    async def aio_deadly(input: Number, ctx: Context) -> None:
         raise error
 
     with running(worker_of(hatchet, deadly=aio_deadly if is_async else deadly, task=double)):
@@ -149,10 +149,10 @@ def test_an_error_without_readable_text_is_reported(fake: FakeDispatcher, hatche
         def __str__(self) -> str:
             raise RuntimeError("no text")
 
-    async def broken(input: Number, ctx: Context) -> None:  # noqa: A002
+    async def broken(input: Number, ctx: Context) -> None:
         raise Unreadable
 
-    async def surrogate(input: Number, ctx: Context) -> None:  # noqa: A002
+    async def surrogate(input: Number, ctx: Context) -> None:
         raise ValueError("lone \ud800 surrogate")
 
     with running(worker_of(hatchet, broken=broken, surrogate=surrogate)):

@@ -84,7 +84,7 @@ def test_a_given_loop_is_used_and_left_open(fake: FakeDispatcher, hatchet: Hatch
     loop = asyncio.new_event_loop()
     loops: list[asyncio.AbstractEventLoop] = []
 
-    async def look(input: Number, ctx: Context) -> None:  # noqa: A002
+    async def look(input: Number, ctx: Context) -> None:
         loops.append(asyncio.get_running_loop())
         await worker.exit_gracefully()
 
@@ -109,7 +109,7 @@ def test_a_worker_can_start_again(fake: FakeDispatcher, hatchet: Hatchet) -> Non
 def test_c_2_37_a_stop_pauses_drains_and_unsubscribes(fake: FakeDispatcher, rest: FakeRest, hatchet: Hatchet) -> None:
     go_on = threading.Event()
 
-    def held(input: Number, ctx: Context) -> dict[str, Any]:  # noqa: A002
+    def held(input: Number, ctx: Context) -> dict[str, Any]:
         go_on.wait(JOIN_SECONDS)
         return {"n": input.n}
 
@@ -139,7 +139,7 @@ def test_c_2_37_a_stop_pauses_drains_and_unsubscribes(fake: FakeDispatcher, rest
 def test_a_stop_without_rest_unsubscribes_before_it_drains(fake: FakeDispatcher) -> None:
     go_on = threading.Event()
 
-    def held(input: Number, ctx: Context) -> None:  # noqa: A002
+    def held(input: Number, ctx: Context) -> None:
         go_on.wait(JOIN_SECONDS)
 
     worker = worker_of(Hatchet(config=config(fake)), held=held)
@@ -177,7 +177,7 @@ def test_the_lifespan_is_around_all_tasks(fake: FakeDispatcher, hatchet: Hatchet
         yield {"pool": 7}
         order.append("down")
 
-    async def use(input: Number, ctx: Context) -> dict[str, Any]:  # noqa: A002
+    async def use(input: Number, ctx: Context) -> dict[str, Any]:
         order.append("task")
         return {"got": ctx.lifespan["pool"]}
 

@@ -6,12 +6,11 @@ Commands import what they need when they run: ``hatchet --version`` must not loa
 from __future__ import annotations
 
 import sys
-from importlib import import_module
 
 import typer
 
 from hatchet import __version__
-from hatchet.cli import profile_commands, server_commands
+from hatchet.cli import loadtest, profile_commands, server_commands
 from hatchet.cli.output import fail
 from hatchet.core.errors import HatchetError
 
@@ -41,9 +40,8 @@ def _root(
 
 def main() -> None:
     """Run the program. Errors meant for people go to standard error, exit code 1 (behaviour-rest R-36.1)."""
-    server_commands.register(app)
-    profile_commands.register(app)
-    _register_loadtest()
+    for commands in (server_commands, profile_commands, loadtest):
+        commands.register(app)
     try:
         app()
     except HatchetError as error:
@@ -53,13 +51,3 @@ def main() -> None:
     except BrokenPipeError:  # `hatchet server logs | head`
         sys.stderr.close()
         sys.exit(0)
-
-
-def _register_loadtest() -> None:
-    try:
-        loadtest = import_module("hatchet.cli.loadtest")
-    except ModuleNotFoundError as error:
-        if error.name != "hatchet.cli.loadtest":
-            raise
-        return
-    loadtest.register(app)

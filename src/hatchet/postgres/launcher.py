@@ -14,6 +14,8 @@ import sys
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_KEEPCAPS = 8
+_PR_SET_SECUREBITS = 28
+_SECBIT_NO_SETUID_FIXUP = 1 << 2
 _PR_CAP_AMBIENT = 47
 _PR_CAP_AMBIENT_RAISE = 2
 _CAPABILITY_VERSION_3 = 0x20080522
@@ -43,6 +45,9 @@ def _become(uid: int, gid: int, keep_through: ctypes.CDLL | None) -> None:
         if capability is None:
             sys.exit("root has no right here to let another user enter its directories")
         _checked(keep_through.prctl(_PR_SET_KEEPCAPS, 1, 0, 0, 0), "keep the capabilities")
+        # Else access(2), by which initdb and postgres look for their own programs, does not count the right for a user
+        # who is not root. It may be denied: then it matters only where the programs lie in a closed directory.
+        keep_through.prctl(_PR_SET_SECUREBITS, _SECBIT_NO_SETUID_FIXUP, 0, 0, 0)
     os.setgroups([])
     os.setgid(gid)
     os.setuid(uid)

@@ -1,7 +1,8 @@
 """Connections to PostgreSQL, and the errors of a database that is away.
 
-Connections plan each statement anew (custom plans): a generic plan made on an empty table halved the throughput
-(design section 6).
+Two kinds of connections, because PostgreSQL's own choice failed both ways (measured, see docs/architecture.md): reading
+ones plan each statement anew; hot ones, for the writers and look-ups that run all the time, keep one generic plan made of
+index look-ups, which neither an empty table nor missing statistics can turn into a scan.
 """
 
 from __future__ import annotations
@@ -17,6 +18,15 @@ from hatchet.core.errors import Unavailable
 from hatchet.store.statements import sql
 
 Row = asyncpg.Record
+
+_FRESH_PLANS = {"plan_cache_mode": "force_custom_plan"}
+_HOT_PLANS = {
+    "plan_cache_mode": "force_generic_plan",
+    "enable_seqscan": "off",
+    "enable_bitmapscan": "off",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
+}
 
 _AWAY: tuple[type[BaseException], ...] = (
     OSError,
@@ -77,11 +87,18 @@ class Database:
 
     @classmethod
     async def open(
-        cls, dsn: str, *, min_connections: int = 1, max_connections: int = 10, relaxed: bool = False
+        cls,
+        dsn: str,
+        *,
+        min_connections: int = 1,
+        max_connections: int = 10,
+        hot: bool = False,
+        relaxed: bool = False,
     ) -> Database:
         """Connect. Raises :class:`Unavailable` with a text that says what to do when nobody answers at ``dsn``.
 
-        ``relaxed`` connections do not wait for the disk: only for writes whose loss at-least-once repeats.
+        ``hot`` connections pin index plans; they must not run statements that join many rows. ``relaxed`` ones do not
+        wait for the disk: only for writes whose loss at-least-once repeats.
         """
         try:
             pool = await asyncpg.create_pool(
@@ -93,9 +110,9 @@ class Database:
                 command_timeout=60,
                 server_settings={
                     "application_name": "hatchet",
-                    "plan_cache_mode": "force_custom_plan",
                     "jit": "off",
                     "synchronous_commit": "off" if relaxed else "on",
+                    **(_HOT_PLANS if hot else _FRESH_PLANS),
                 },
             )
         except _AWAY_AT_CONNECT as error:

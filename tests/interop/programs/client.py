@@ -9,7 +9,6 @@ import json
 import os
 import sys
 import threading
-import traceback
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -47,7 +46,9 @@ def plain(value: Any) -> Any:
 def described(error: BaseException) -> dict[str, Any]:
     """The error, and those that it is made of."""
     members = [described(member) for member in getattr(error, "exceptions", [])]
-    fields = {name: str(getattr(error, name)) for name in ("exc", "exc_type", "task_run_external_id") if hasattr(error, name)}
+    fields = {
+        name: str(getattr(error, name)) for name in ("exc", "exc_type", "task_run_external_id") if hasattr(error, name)
+    }
     return {"type": type(error).__name__, "text": str(error), "members": members, **fields}
 
 
@@ -176,7 +177,6 @@ def answer(line: str) -> dict[str, Any]:
     try:
         return {"value": plain(ACTIONS[name](*arguments))}
     except Exception as error:
-        traceback.print_exc()
         return {"error": described(error)}
 
 

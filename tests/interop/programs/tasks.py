@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
-from hatchet_sdk import Context, EmptyModel, Hatchet, NonRetryableException
 from pydantic import BaseModel
+
+from hatchet_sdk import Context, EmptyModel, Hatchet, NonRetryableException
 
 hatchet = Hatchet()
 

@@ -1,0 +1,119 @@
+"""An engine with the official client's worker and caller beside it, each a process of its own."""
+
+from __future__ import annotations
+
+import json
+import select
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from support.program import DEADLINE_SECONDS, Program, wait_until
+
+PROGRAMS = Path(__file__).with_name("programs")
+ANSWER_SECONDS = 90.0
+
+
+class ClientError(Exception):
+    """What the official client raised: its type, its text, and the errors that it is made of."""
+
+    def __init__(self, error: dict[str, Any]) -> None:
+        super().__init__(f"{error['type']}: {error['text']}")
+        self.type: str = error["type"]
+        self.text: str = error["text"]
+        self.members: list[dict[str, Any]] = error["members"]
+
+
+class Caller:
+    """The official client, asked by :meth:`ask` to do one thing after the other."""
+
+    def __init__(self, python: Path, environment: Mapping[str, str], log: Path) -> None:
+        self._log = log
+        self._output = log.open("wb")
+        self._process = subprocess.Popen(
+            [str(python), str(PROGRAMS / "client.py")],
+            env=dict(environment),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._output,
+            text=True,
+        )
+
+    def ask(self, action: str, *arguments: Any) -> Any:
+        """What ``action`` of ``programs/client.py`` returned. Raises :class:`ClientError` when the client raised."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps([action, arguments]) + "\n")
+        self._process.stdin.flush()
+        readable, _, _ = select.select([self._process.stdout], [], [], ANSWER_SECONDS)
+        line = self._process.stdout.readline() if readable else ""
+        assert line, f"no answer to {action} {arguments}\n{self._log.read_text('utf-8', 'replace')[-3000:]}"
+        answer = json.loads(line)
+        if "error" in answer:
+            raise ClientError(answer["error"])
+        return answer["value"]
+
+    def fails(self, action: str, *arguments: Any) -> ClientError:
+        """The error that the client raised; fails when it raised none."""
+        try:
+            value = self.ask(action, *arguments)
+        except ClientError as error:
+            return error
+        raise AssertionError(f"{action} {arguments} returned {value!r} instead of failing")
+
+    def close(self) -> None:
+        for stream in (self._process.stdin, self._process.stdout):
+            if stream is not None:
+                stream.close()
+        try:
+            self._process.wait(DEADLINE_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._output.close()
+
+
+class Session:
+    """Where the programs run, and what they leave there."""
+
+    def __init__(self, python: Path, directory: Path, environment: Mapping[str, str]) -> None:
+        self.marks = directory / "marks"
+        self.marks.mkdir()
+        self._python = python
+        self._directory = directory
+        self._environment = {**environment, "INTEROP_MARKS": str(self.marks)}
+        self.client = Caller(python, self._environment, directory / "client.log")
+        self.workers: list[Program] = []
+
+    def worker(self, name: str, slots: int = 20, *which: str) -> Program:
+        """Start the official worker; it is not yet connected."""
+        command = [str(self._python), str(PROGRAMS / "worker.py"), name, str(slots), *which]
+        worker = Program(name, command, self._environment, self._directory / f"{name}.log")
+        worker.start()
+        self.workers.append(worker)
+        return worker
+
+    def await_worker(self, worker: Program) -> None:
+        """Wait until the engine shows it as active."""
+        active = {"name": worker.name, "status": "ACTIVE"}
+        try:
+            wait_until(
+                lambda: not worker.is_running or active in self.client.ask("workers"), f"{worker.name} is active"
+            )
+            assert worker.is_running
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{worker.tail()}") from None
+
+    def await_mark(self, name: str) -> str:
+        """Wait until a task left the mark; what it wrote."""
+        wait_until((self.marks / name).exists, f"the mark {name} is there")
+        return (self.marks / name).read_text()
+
+    def mark(self, name: str) -> None:
+        (self.marks / name).write_text("x")
+
+    def close(self) -> None:
+        self.client.close()
+        for worker in self.workers:
+            worker.kill()
