@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from environment import official_python
-from session import Session
+from official_environment import official_python
+from official_session import Session
 
 from support.engine_process import EngineProcess
 

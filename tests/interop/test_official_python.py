@@ -7,7 +7,7 @@ import uuid
 from typing import Any
 
 import pytest
-from session import Session
+from official_session import Session
 
 from support.program import wait_until
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from session import Session
+from official_session import Session
 
 from support.engine_process import free_port
 from support.program import clean_environment
@@ -52,9 +52,7 @@ def test_the_official_client_runs_against_server_start(python: Path, home: Home,
     home.hatchet("server", "start", "--dashboard-port", str(free_port()), "--grpc-port", str(free_port()))
     # The token alone: it names the addresses (C-1.3).
     token = home.profile("local")["token"]
-    environment = clean_environment(
-        HATCHET_CLIENT_TOKEN=token, HATCHET_CLIENT_TLS_STRATEGY="none", PYTHONUNBUFFERED="1"
-    )
+    environment = clean_environment(HATCHET_CLIENT_TOKEN=token, HATCHET_CLIENT_TLS_STRATEGY="none")
     session = Session(python, tmp_path, environment)
     try:
         session.await_worker(session.worker("one"))

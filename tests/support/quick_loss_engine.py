@@ -1,4 +1,4 @@
-"""The engine, except that a silent worker is lost after TEST_LOST_SECONDS instead of 30: a test cannot wait that long."""
+"""The engine, except that a silent worker is lost after TEST_LOST_SECONDS instead of 30."""
 
 import os
 

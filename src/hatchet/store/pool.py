@@ -1,8 +1,8 @@
 """Connections to PostgreSQL, and the errors of a database that is away.
 
 Two kinds of connections, because PostgreSQL's own choice failed both ways (measured, see docs/architecture.md): reading
-ones plan each statement anew; hot ones, for the writers and look-ups that run all the time, keep one generic plan made of
-index look-ups, which neither an empty table nor missing statistics can turn into a scan.
+ones plan each statement anew; hot ones, for the writers that run all the time, keep one generic plan made of index
+look-ups, which neither an empty table nor missing statistics can turn into a scan.
 """
 
 from __future__ import annotations

@@ -97,10 +97,9 @@ class Session:
     def await_worker(self, worker: Program) -> None:
         """Wait until the engine shows it as active."""
         active = {"name": worker.name, "status": "ACTIVE"}
+        what = f"{worker.name} is active"
         try:
-            wait_until(
-                lambda: not worker.is_running or active in self.client.ask("workers"), f"{worker.name} is active"
-            )
+            wait_until(lambda: not worker.is_running or active in self.client.ask("workers"), what)
             assert worker.is_running
         except AssertionError as error:
             raise AssertionError(f"{error}\n{worker.tail()}") from None
