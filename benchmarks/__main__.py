@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks import goals, machine, startup
+from benchmarks import calibrate, goals, machine, startup
 from benchmarks.bench import Options, running
 from benchmarks.compare import others
 from benchmarks.counters import Counters
@@ -20,7 +20,7 @@ from benchmarks.saturation import Plan
 from benchmarks.scenarios import ON_ENGINE
 from benchmarks.server import Postgres, scratch_directory
 
-WITHOUT_ENGINE = {"startup": startup.start_up, "import": startup.import_time}
+WITHOUT_ENGINE = {"calibrate": calibrate.calibrate, "startup": startup.start_up, "import": startup.import_time}
 NAMES = (*WITHOUT_ENGINE, *ON_ENGINE)
 RESULTS = Path(__file__).resolve().parent / "results"
 

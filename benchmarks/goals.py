@@ -54,6 +54,8 @@ GOALS = (
     Goal("cpu_us_per_task.postgres", "CPU per task: PostgreSQL", "us"),
     Goal("cpu_us_per_task.worker", "CPU per task: worker", "us"),
     Goal("cpu_us_per_task.client", "CPU per task: client", "us"),
+    Goal("calibration.grpc_echo_server_us", "for comparison, an echoed gRPC call here: server", "us"),
+    Goal("calibration.python_loop_seconds", "for comparison, 5 million rounds of a Python loop", "s"),
     Goal("statements_per_task", "statements per task"),
     Goal("commits_per_task", "commits per task"),
     Goal("wal_bytes_per_task", "WAL per task", "bytes"),

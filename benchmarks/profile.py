@@ -34,15 +34,19 @@ def main() -> None:
     parser.add_argument(
         "--set", action="append", default=[], metavar="NAME=VALUE", help="a setting of PostgreSQL to try"
     )
+    parser.add_argument(
+        "--engine", action="append", default=[], metavar="NAME=VALUE", help="a variable of the engine to try"
+    )
+    parser.add_argument("--no-profile", action="store_true", help="only the figures and the statements")
     parser.add_argument("--native", action="store_true", help="look into C extensions too")
     asyncio.run(run(parser.parse_args()))
 
 
 async def run(options: argparse.Namespace) -> None:
     environment.python()
-    extra = dict(pair.split("=", 1) for pair in options.set)
-    async with scratch_directory() as scratch, running_postgres(scratch / "postgres", extra) as postgres:
-        async with running_engine(postgres.dsn(), scratch / "engine") as engine:
+    settings, variables = (dict(pair.split("=", 1) for pair in pairs) for pairs in (options.set, options.engine))
+    async with scratch_directory() as scratch, running_postgres(scratch / "postgres", settings) as postgres:
+        async with running_engine(postgres.dsn(), scratch / "engine", variables) as engine:
             env = engine.env
             async with (
                 Peer.module("worker", "benchmarks.worker", "noop", str(SLOTS), env=env) as worker,
@@ -57,13 +61,18 @@ async def run(options: argparse.Namespace) -> None:
                 await counters.forget_statements()
                 stacks = scratch / "stacks"
                 profiling = asyncio.create_task(_profile(parties.pids[options.target], options, stacks))
+                if options.no_profile:
+                    profiling.cancel()
                 plan = Plan(seconds=options.seconds, warm_up_seconds=WARM_UP_SECONDS)
                 result = await saturate(
                     producer=client, finished=finished, parties=parties, counters=counters, plan=plan
                 )
-                await profiling
+                await asyncio.wait({profiling})
                 print(json.dumps(rounded(result), indent=2))
                 _print_statements(await counters.costliest(15))
+        if options.no_profile:
+            return
+        profiling.result()
         text = stacks.read_text(encoding="utf-8")
         if options.keep:
             options.keep.write_text(text, encoding="utf-8")

@@ -73,8 +73,10 @@ class Engine:
 
 
 @asynccontextmanager
-async def running_engine(dsn: str, directory: Path) -> AsyncIterator[Engine]:
+async def running_engine(dsn: str, directory: Path, extra: Mapping[str, str] | None = None) -> AsyncIterator[Engine]:
     """``hatchet-engine`` on the database ``dsn``, ready, with a token for the default tenant.
+
+    ``extra`` are further variables of its environment, for trying one.
 
     Raises :class:`PeerEnded` with its last words when it does not become ready.
     """
@@ -89,6 +91,7 @@ async def running_engine(dsn: str, directory: Path) -> AsyncIterator[Engine]:
         "SERVER_GRPC_INSECURE": "t",
         "SERVER_LOGGER_LEVEL": "warn",
         "SERVER_LOGGER_FORMAT": "console",
+        **(extra or {}),
     }
     async with Peer("engine", [sys.executable, "-m", "hatchet.cli.engine"], env) as peer:
         await _ready(peer, ports[2])

@@ -7,29 +7,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import sys
 
-import procrastinate
 import uvloop
 
+from benchmarks.compare.procrastinate_app import app, noop
 from benchmarks.credit import produce_on_credit, say
 from benchmarks.payload import task_input
 
 CONCURRENCY = 100
-CONNECTIONS = 20
 REQUEST = 1000
-
-app = procrastinate.App(
-    connector=procrastinate.PsycopgConnector(
-        conninfo=os.environ.get("BENCH_DSN", ""), min_size=CONNECTIONS, max_size=CONNECTIONS
-    )
-)
-
-
-@app.task(name="noop", queue="bench")
-async def noop(data: str) -> None:
-    """Does nothing."""
 
 
 async def produce(count: int) -> int:
@@ -50,6 +37,5 @@ async def main(mode: str) -> None:
 
 if __name__ == "__main__":
     logging.basicConfig(level=logging.WARNING)
-    logging.getLogger("procrastinate").setLevel(logging.WARNING)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(main(sys.argv[1]))

@@ -236,7 +236,8 @@ class Engine:
         self.instance_id = ids.new()
         self._settings = settings
         self._database = database
-        self._relaxed = relaxed
+        # One for the schedulers of all tenants: a connection kept for each would use up the pool.
+        self._assignments = relaxed.pinned()
         self.clock = clock
         retries = settings.max_internal_retries
         self.owners, self.flights, self.payloads = Owners(), Flights(), PayloadCache()
@@ -331,6 +332,7 @@ class Engine:
         await self.dispatch.settle()
         await self.sweep.stop()
         await self.leases.stop()
+        await self._assignments.close()
         await self.results.stop()
         await self.workers.stop()
         await self.bus.stop()
@@ -355,7 +357,7 @@ class Engine:
             tenant_id,
             lease,
             database=self._database,
-            relaxed=self._relaxed,
+            writer=self._assignments,
             workers=self.workers,
             flights=self.flights,
             dispatch=self.dispatch,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import inspect
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
 import asyncpg
@@ -31,12 +31,13 @@ from hatchet.core.statuses import RunStatus
 from hatchet.engine.clock import DatabaseClock, UuidIds
 from hatchet.engine.publish import Subscription
 from hatchet.engine.schedule import TenantScheduler
-from hatchet.server import Engine
+from hatchet.server import RELAXED_CONNECTIONS, Engine
 from hatchet.settings import Settings
 from hatchet.store.pool import Database
 
 TENANT = "707d0855-80ab-4e1f-a156-f1c4546cbf52"
-OTHER_TENANT = "707d0855-80ab-4e1f-a156-f1c4546cbf53"
+OTHER_TENANTS = [f"707d0855-80ab-4e1f-a156-f1c4546cbf6{number}" for number in range(5)]
+OTHER_TENANT = OTHER_TENANTS[0]
 DEADLINE = 30.0
 
 T = TypeVar("T")
@@ -231,10 +232,10 @@ class Ends:
 class Instance:
     """One engine with its own connections."""
 
-    def __init__(self, engine: Engine, database: Database, relaxed: Database, clock: SkippingClock) -> None:
+    def __init__(self, engine: Engine, database: Database, pools: Sequence[Database], clock: SkippingClock) -> None:
         self.engine = engine
         self.database = database
-        self.relaxed = relaxed
+        self._pools = pools
         self.clock = clock
         self.is_over = False
 
@@ -321,17 +322,19 @@ class Instance:
         if not self.is_over:
             self.is_over = True
             self.engine.dispatch.close_all()
-            await self.engine.stop()
-            await self.database.close()
-            await self.relaxed.close()
+            try:
+                await asyncio.wait_for(self.engine.stop(), DEADLINE)
+                for pool in self._pools:
+                    await asyncio.wait_for(pool.close(), DEADLINE)
+            finally:
+                self._terminate()
 
     async def kill(self) -> None:
         """As much of kill -9 as one process allows: everything stops where it is and nothing more is written."""
         self.is_over = True
-        self.database._pool.terminate()
-        self.relaxed._pool.terminate()
+        self._terminate()
         engine = self.engine
-        tasks = [part._task for part in (engine.leases, engine.bus, engine.results, engine.workers)]
+        tasks = [part._task for part in (engine.leases, engine.bus, engine.results, engine.workers, engine.sweep)]
         for owned in engine.ownership._owned.values():
             if owned.scheduler._timer is not None:
                 owned.scheduler._timer.cancel()
@@ -340,6 +343,10 @@ class Instance:
         for task in alive:
             task.cancel()
         await asyncio.gather(*alive, return_exceptions=True)
+
+    def _terminate(self) -> None:
+        for pool in self._pools:
+            pool._pool.terminate()
 
 
 class World:
@@ -350,13 +357,18 @@ class World:
         self.instances: list[Instance] = []
         self.settings = Settings.from_environment({})
 
-    async def engine(self, *, owns: bool = True, settings: dict[str, str] | None = None) -> Instance:
+    async def engine(
+        self, *, owns: bool = True, settings: dict[str, str] | None = None, skipped: float = 0.0
+    ) -> Instance:
         """Start an instance; with ``owns``, wait until it schedules for the tenant."""
         database = await Database.open(self.dsn, max_connections=6)
-        relaxed = await Database.open(self.dsn, max_connections=3, relaxed=True)
+        hot = await Database.open(self.dsn, max_connections=4, hot=True)
+        relaxed = await Database.open(self.dsn, max_connections=RELAXED_CONNECTIONS, hot=True, relaxed=True)
         clock = SkippingClock()
+        clock.skip(skipped)
         chosen = Settings.from_environment(settings) if settings else self.settings
-        instance = Instance(Engine(chosen, database, database, relaxed, clock, UuidIds()), database, relaxed, clock)
+        engine = Engine(chosen, database, hot, relaxed, clock, UuidIds())
+        instance = Instance(engine, database, [database, hot, relaxed], clock)
         self.instances.append(instance)
         if len(self.instances) == 1:
             await self._add_tenants(database)
@@ -377,7 +389,7 @@ class World:
             await transaction.raw.execute(
                 "INSERT INTO tenant (id, name, slug, created_at) "
                 "SELECT name::uuid, name, name, to_timestamp(0) FROM unnest($1::text[]) AS name",
-                [TENANT, OTHER_TENANT],
+                [TENANT, *OTHER_TENANTS],
             )
 
 

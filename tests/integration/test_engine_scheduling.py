@@ -7,10 +7,11 @@ from collections import Counter
 from dataclasses import replace
 
 import pytest
-from engine_fixture import TENANT, Action, Instance, Worker, until
+from engine_fixture import OTHER_TENANTS, TENANT, Action, Instance, Worker, until
 
 from hatchet.core.errors import InvalidArgument
-from hatchet.core.messages import TriggerItem
+from hatchet.core.definitions import TaskDefinition, WorkflowDefinition
+from hatchet.core.messages import TriggerItem, WorkerRegistration
 from hatchet.core.statuses import RunStatus
 from hatchet.engine.memory import PayloadCache
 
@@ -272,3 +273,30 @@ async def test_the_scheduler_survives_a_database_that_is_away_when_it_asks_for_i
     await one.ended(fine, RunStatus.COMPLETED)
     await one.ended(await one.run(), RunStatus.COMPLETED)
     await until(lambda: not one.scheduler.knows(refused), "the refused task is forgotten")
+
+
+async def test_many_tenants_share_the_connections_of_an_instance(one: Instance) -> None:
+    engine = one.engine
+    task = TaskDefinition(readable_id="flow", action="flow:run")
+    sent: list[Action] = []
+
+    async def send(action: Action) -> None:
+        sent.append(action)
+
+    listening = []
+    for tenant_id in (TENANT, *OTHER_TENANTS):
+        await until(lambda: engine.owners.get(tenant_id), "the tenant has its scheduler")  # noqa: B023
+        await engine.registration.put(tenant_id, WorkflowDefinition(name="flow", tasks=(task,)))
+        registration = WorkerRegistration(name="w", actions=("flow:run",), slots={"default": 1})
+        worker_id = await engine.workers.register(tenant_id, registration)
+        listening.append(asyncio.create_task(engine.dispatch.listen(tenant_id, worker_id, send)))
+        await until(lambda: engine.workers.get(worker_id).sessions, "the stream opens")  # type: ignore[union-attr] # noqa: B023
+        await engine.trigger.trigger(tenant_id, [TriggerItem(workflow_name="flow")])
+        await engine.workers.heartbeat(tenant_id, worker_id)
+    await until(lambda: len(sent) == 6, "each tenant's task is sent")
+    # The relaxed connections are not used up: heartbeats are still written.
+    await asyncio.wait_for(engine.workers.turn(), 10)
+    assert {action.tenant_id for action in sent} == {TENANT, *OTHER_TENANTS}
+    for task_ in listening:
+        task_.cancel()
+    await asyncio.gather(*listening, return_exceptions=True)

@@ -172,19 +172,22 @@ class Dispatch:
         session.is_closed = True
         unsent = list(session.outbox)
         session.outbox.clear()
+        self._workers.session_ended(session.record)
         self._background.spawn(self._after_end(session, unsent))
 
     async def _after_end(self, session: Session, unsent: list[tuple[Action, Flight | None]]) -> None:
         others = self._sessions.get(session.record.id)
         log.info("a worker's stream ended", worker=session.record.id, name=session.record.row.name)
-        for action, flight in unsent:
-            if others:
-                if flight is not None:
-                    flight.sent_on = others[-1]
-                others[-1].push(action, flight)
-            elif flight is not None:
-                await self._hand_over_failed(flight, "its stream ended before the task was sent")
-        await self._workers.session_closed(session.record)
+        try:
+            for action, flight in unsent:
+                if others:
+                    if flight is not None:
+                        flight.sent_on = others[-1]
+                    others[-1].push(action, flight)
+                elif flight is not None:
+                    await self._hand_over_failed(flight, "its stream ended before the task was sent")
+        finally:
+            await self._workers.session_closed(session.record)
 
     async def _hand_over_failed(self, flight: Flight, cause: str) -> None:
         event = Event(EventKind.HAND_OVER_FAILED, self._clock.now(), payload=cause)

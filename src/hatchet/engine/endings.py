@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from hatchet.core.errors import Unavailable
 from hatchet.core.ready_queue import ReadyTask
 from hatchet.core.statuses import RunStatus
 from hatchet.core.transitions import Decision
@@ -77,7 +78,23 @@ class Endings:
         await self._writer.close()
 
     async def _write(self, batch: Sequence[Ending]) -> list[bool]:
-        return self._spread(batch, await append_results(self._writer, _rows(batch)))
+        try:
+            written = await append_results(self._writer, _rows(batch))
+        except Unavailable:
+            # The commit may have happened all the same: the rows tell, when they can be read again.
+            for ending in batch:
+                self._look_again(ending)
+            raise
+        return self._spread(batch, written)
+
+    def ended_before(self, tenant_id: str, task_id: str) -> None:
+        """The rows say that the task has ended and this instance did not hear of it: tell whoever waits for it."""
+        self._results.look_again(tenant_id, [task_id])
+
+    def _look_again(self, ending: Ending) -> None:
+        owner = self._owners.get(ending.tenant_id)
+        if owner is not None:
+            owner.touched([ending.task.id])
 
     def _spread(self, batch: Sequence[Ending], written: set[tuple[str, int]]) -> list[bool]:
         """After the commit: free the slots, open the next attempts, wake the subscribers, tell the other instances."""
@@ -91,6 +108,7 @@ class Endings:
             written.discard(key)
             accepted.append(is_first)
             if not is_first:
+                self._look_again(ending)
                 continue
             self._flights.end(*key)
             self._payloads.take(ending.task.id)

@@ -23,6 +23,7 @@ class Flight:
 
     __slots__ = (
         "assigned_at",
+        "doubted_at",
         "is_confirmed",
         "is_released",
         "sent_on",
@@ -46,6 +47,8 @@ class Flight:
         """Whether its slot was given back by hand (behaviour-core C-11.34)."""
         self.sent_on: Stream | None = None
         """The session on which it was sent; None when this process has not sent it."""
+        self.doubted_at: float | None = None
+        """Since when its worker, back on another session, could have confirmed it and has not."""
 
     @property
     def counters(self) -> Counters:

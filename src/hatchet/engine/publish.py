@@ -122,6 +122,12 @@ class Results(Loop):
         with contextlib.suppress(Exception):
             self._lookups.submit_all(unknown)
 
+    def look_again(self, tenant_id: str, run_ids: Sequence[str]) -> None:
+        """These runs may have ended without a word to this instance: ask the rows, if somebody waits for them."""
+        wanted = [(tenant_id, run_id) for run_id in run_ids if (tenant_id, run_id) in self._watchers]
+        with contextlib.suppress(Exception):
+            self._lookups.submit_all(wanted)
+
     def unwatch(self, subscription: Subscription, run_ids: Iterable[str]) -> None:
         """Forget a subscription."""
         for run_id in run_ids:
@@ -145,11 +151,9 @@ class Results(Loop):
         return owner is not None and owner.knows(run_id) and not self._bus.has_peers
 
     def _finished_elsewhere(self, message: dict[str, object]) -> None:
-        tenant_id, ids = str(message["tenant"]), message.get("ids")
+        ids = message.get("ids")
         if isinstance(ids, list):
-            wanted = [(tenant_id, run_id) for run_id in ids if (tenant_id, run_id) in self._watchers]
-            with contextlib.suppress(Exception):
-                self._lookups.submit_all(wanted)
+            self.look_again(str(message["tenant"]), ids)
 
     async def _look_up(self, keys: Sequence[tuple[str, str]]) -> list[None]:
         by_tenant: dict[str, list[str]] = {}

@@ -5,6 +5,7 @@ The lease was taken before anything is read here, so the previous owner's writes
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 
 import structlog
@@ -33,9 +34,10 @@ async def recover(scheduler: TenantScheduler, database: Database, registration: 
     for row, task in zip(open_rows, running, strict=True):
         scheduler.fly(_flight(tenant_id, row, task))
     retry_rows = await database.fetch("task_open_retries", tenant_id, since)
-    for task in await _tasks(registration, retry_rows, "ready_at"):
+    retries = deque(sorted(await _tasks(registration, retry_rows, "ready_at"), key=lambda task: task.ready_at))
+    waiting = await _load_waiting(scheduler, database, registration, since, retries)
+    for task in retries:
         scheduler.enqueue(task)
-    waiting = await _load_waiting(scheduler, database, registration, since)
     scheduler.loaded()
     log.info(
         "scheduling for a tenant",
@@ -47,11 +49,16 @@ async def recover(scheduler: TenantScheduler, database: Database, registration: 
     )
 
 
-async def _load_waiting(scheduler: TenantScheduler, database: Database, registration: Registration, since: str) -> int:
+async def _load_waiting(
+    scheduler: TenantScheduler, database: Database, registration: Registration, since: str, retries: deque[ReadyTask]
+) -> int:
+    """First attempts, and between them the retries that were ready before: schedule timeouts pass in that order."""
     cursor, count = since, 0
     while True:
         rows = await database.fetch("task_never_assigned", scheduler.tenant_id, cursor, PAGE)
         for task in await _tasks(registration, rows, "ready_at"):
+            while retries and retries[0].ready_at <= task.ready_at:
+                scheduler.enqueue(retries.popleft())
             scheduler.enqueue(task)
         count += len(rows)
         if len(rows) < PAGE:

@@ -45,7 +45,7 @@ class TenantScheduler:
         lease: HeldLease,
         *,
         database: Database,
-        relaxed: Database,
+        writer: Database,
         workers: Workers,
         flights: Flights,
         dispatch: Deliverer,
@@ -66,7 +66,7 @@ class TenantScheduler:
         self._placing: dict[str, ReadyTask] = {}
         self._early: list[ReadyTask] = []
         self._database = database
-        self._writer = relaxed.pinned()
+        self._writer = writer
         self._workers = workers
         self._flights = flights
         self._dispatch = dispatch
@@ -202,7 +202,6 @@ class TenantScheduler:
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await task
-        await self._writer.close()
 
     async def _run(self) -> None:
         while True:

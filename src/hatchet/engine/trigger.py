@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from hatchet.core.clock import Clock, Ids
 from hatchet.core.definitions import StoredVersion
-from hatchet.core.errors import InvalidArgument, ResourceExhausted
+from hatchet.core.errors import InvalidArgument, ResourceExhausted, Unavailable
 from hatchet.core.ids import parse_uuid
 from hatchet.core.json_texts import normal_input, normal_metadata
 from hatchet.core.messages import TriggerItem
@@ -122,7 +122,11 @@ class Trigger:
         return flight is not None and flight.tenant_id == tenant_id
 
     async def _write(self, batch: Sequence[Accepted]) -> list[str]:
-        held = await append_tasks(self._writer, self._instance_id, [task for task, _ in batch])
+        try:
+            held = await append_tasks(self._writer, self._instance_id, [task for task, _ in batch])
+        except Unavailable:
+            self._look_again(batch)
+            raise
         by_tenant: dict[str, list[ReadyTask]] = {}
         for task, version in batch:
             if task.id in held:
@@ -140,6 +144,13 @@ class Trigger:
                 self._payloads.put(ready.id, payloads[ready.id])
             owner.accepted(tasks)
         return [held.get(task.id, task.id) for task, _ in batch]
+
+    def _look_again(self, batch: Sequence[Accepted]) -> None:
+        """The commit may have happened all the same, and such a run must not wait for ever: the rows tell later."""
+        for task, _ in batch:
+            owner = self._owners.get(task.tenant_id)
+            if owner is not None:
+                owner.touched([task.id])
 
 
 def _uuid(text: str | None, field: str) -> str | None:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from hatchet.core.clock import Clock
 from hatchet.core.ids import lowest_at, time_of
 from hatchet.core.ready_queue import ReadyTask
+from hatchet.core.statuses import Outcome
 from hatchet.core.transitions import Counters, Event, EventKind, State, decide
 from hatchet.engine.bus import Bus
 from hatchet.engine.component import Loop
@@ -105,7 +106,9 @@ class Watch(Loop):
         expired = [flight for flight in self._scheduler.flying.values() if flight.timeout_at <= now]
         await self._end_flights(EventKind.EXECUTION_TIMED_OUT, expired, now)
         for flight in expired:
-            self._dispatch.cancel(self._scheduler.tenant_id, flight)
+            # An owner whose fence failed, or who came too late, has nothing to tell.
+            if self._scheduler.flying.get(flight.task.id) is not flight:
+                self._dispatch.cancel(self._scheduler.tenant_id, flight)
 
     async def _look_at_workers(self, now: float) -> None:
         lost: list[Flight] = []
@@ -138,14 +141,25 @@ class Watch(Loop):
 
     def _is_suspect(self, flight: Flight, now: float) -> bool:
         if flight.sent_on is not None and not flight.sent_on.is_closed:
+            flight.doubted_at = None
             return False
-        since = self._dispatch.session_since(flight.worker_id)
-        if since is None:
-            record = self._workers.get(flight.worker_id)
-            if record is None or record.row.listener_instance in (None, self._instance_id):
+        if flight.doubted_at is None:
+            since = self._connected_since(flight.worker_id)
+            if since is None:
                 return False
-            since = record.row.session_started_at or 0.0
-        return now - max(since, flight.assigned_at) > CONFIRM_SECONDS
+            # From the first return of the worker on: a line that breaks again and again must not put it off for ever.
+            flight.doubted_at = max(since, flight.assigned_at)
+        return now - flight.doubted_at > CONFIRM_SECONDS
+
+    def _connected_since(self, worker_id: str) -> float | None:
+        """When the worker's newest stream opened, here or elsewhere; None when it has none."""
+        since = self._dispatch.session_since(worker_id)
+        if since is not None:
+            return since
+        record = self._workers.get(worker_id)
+        if record is None or record.row.listener_instance in (None, self._instance_id):
+            return None
+        return record.row.session_started_at or 0.0
 
     async def _check_suspects(self, suspects: Sequence[Flight], now: float) -> None:
         states = await self._rebuild.states(self._scheduler.tenant_id, [flight.task.id for flight in suspects])
@@ -189,13 +203,19 @@ class Watch(Loop):
         scheduler = self._scheduler
         while scheduler.touched_ids:
             ids = [scheduler.touched_ids.pop() for _ in range(min(BATCH, len(scheduler.touched_ids)))]
-            for state, task in await self._rebuild.states(scheduler.tenant_id, ids):
+            try:
+                states = await self._rebuild.states(scheduler.tenant_id, ids)
+            except BaseException:
+                scheduler.touched(ids)
+                raise
+            for state, task in states:
                 self._agree(state, task)
 
     def _agree(self, state: TaskState, task: ReadyTask) -> None:
         scheduler = self._scheduler
         if state.ended is not None:
-            scheduler.forget(state.id, state.attempt)
+            if scheduler.knows(state.id):
+                self._ended_unheard(state)
             return
         known = scheduler.attempt_of(state.id)
         flight = flight_of(scheduler.tenant_id, state, task)
@@ -209,6 +229,15 @@ class Watch(Loop):
             scheduler.fly(flight)
         else:
             scheduler.enqueue(task)
+
+    def _ended_unheard(self, state: TaskState) -> None:
+        scheduler = self._scheduler
+        flight = scheduler.flying.get(state.id)
+        scheduler.forget(state.id, state.attempt)
+        if flight is not None and state.ended is Outcome.CANCELLED:
+            # Whoever cancelled it may not have known its worker (C-5.19); telling it twice is harmless (C-5.22).
+            self._dispatch.cancel(scheduler.tenant_id, flight)
+        self._endings.ended_before(scheduler.tenant_id, state.id)
 
     def _take_over_notes(self, mine: Flight, read: Flight) -> None:
         mine.timeout_at = max(mine.timeout_at, read.timeout_at)

@@ -7,6 +7,7 @@ reads this picture; for workers whose stream another instance holds the picture 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 from hatchet.core.clock import Clock, Ids
 from hatchet.core.errors import FailedPrecondition, NotFound
@@ -148,13 +149,22 @@ class Workers(Loop):
         await store.open_session(self._relaxed, record.row.tenant_id, record.id, self._instance_id, now)
         await self._changed(record)
 
-    async def session_closed(self, record: WorkerRecord) -> None:
-        """A stream ended. While another one is open here nothing changes for the worker (C-2.15)."""
+    def session_ended(self, record: WorkerRecord) -> None:
+        """A stream ended. Known here at once: whatever the database says, no more work must go there."""
         record.sessions -= 1
-        if record.sessions:
+        if not record.sessions:
+            self._merge(record.row)
+            self._tell(record)
+
+    async def session_closed(self, record: WorkerRecord) -> None:
+        """Write that a stream ended. While another one is open here nothing changes for the worker (C-2.15)."""
+        if self._has_sessions(record):
             return
-        self._tell(record)
         await store.close_session(self._relaxed, record.row.tenant_id, record.id, self._instance_id)
+        if self._has_sessions(record):
+            # The worker came back meanwhile, and the two writes may have crossed.
+            now = self._clock.now()
+            await store.open_session(self._relaxed, record.row.tenant_id, record.id, self._instance_id, now)
         await self._changed(record)
 
     async def refresh(self, tenant_id: str, also: Sequence[str] = ()) -> None:
@@ -175,6 +185,10 @@ class Workers(Loop):
         stale = [key for key, record in self._records.items() if not record.sessions and record.last_seen < horizon]
         for worker_id in stale:
             del self._records[worker_id]
+
+    @staticmethod
+    def _has_sessions(record: WorkerRecord) -> bool:
+        return record.sessions > 0
 
     async def _listens_elsewhere(self, record: WorkerRecord) -> bool:
         await self._load(record.row.tenant_id, [record.id])
@@ -200,5 +214,8 @@ class Workers(Loop):
         if record is None:
             self._records[row.id] = WorkerRecord(row)
             return
+        if row.listener_instance == self._instance_id and not record.sessions:
+            # The row is behind: nobody knows the streams of this instance better than itself.
+            row = replace(row, listener_instance=None)
         record.row = row
         record.last_seen = max(record.last_seen, row.last_heartbeat_at)

@@ -188,18 +188,27 @@ class Pinned(Database):
                 raise Unavailable(f"the database does not answer: {_described(error)}") from error
 
     async def _taken(self) -> asyncpg.pool.PoolConnectionProxy[Row]:
-        if self._connection is None or self._connection.is_closed():
-            await self._dropped()
-            try:
-                self._connection = await self._pool.acquire()
-            except _AWAY as error:
-                raise Unavailable(f"the database does not answer: {_described(error)}") from error
+        if self._connection is not None and not _is_broken(self._connection):
+            return self._connection
+        await self._dropped()
+        try:
+            self._connection = await self._pool.acquire()
+        except _AWAY as error:
+            raise Unavailable(f"the database does not answer: {_described(error)}") from error
         return self._connection
 
     async def _dropped(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
             await self._pool.release(connection)
+
+
+def _is_broken(connection: asyncpg.pool.PoolConnectionProxy[Row]) -> bool:
+    try:
+        return connection.is_closed()
+    except asyncpg.InterfaceError:
+        # It broke while nobody used it, and the pool took it back by itself.
+        return True
 
 
 def _touched(status: str) -> int:

@@ -1,0 +1,121 @@
+"""Workers and clients of a chaos test as processes, and what they wrote down."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from support.engine_process import EngineProcess
+from support.program import Program, wait_until
+
+PROGRAMS = Path(__file__).with_name("programs")
+END_SECONDS = 240.0
+
+
+class Lines:
+    """A file of JSON lines that a program appends to."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __len__(self) -> int:
+        return self.path.read_bytes().count(b"\n") if self.path.exists() else 0
+
+    def read(self) -> list[dict[str, Any]]:
+        """All whole lines; the last one of a killed program may be cut off."""
+        text = self.path.read_text() if self.path.exists() else ""
+        return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
+
+
+class Client(Program):
+    """``programs/client.py``: triggers runs and waits for their results."""
+
+    def __init__(
+        self,
+        name: str,
+        directory: Path,
+        environment: dict[str, str],
+        *,
+        count: int,
+        bulk: int = 25,
+        milliseconds: int = 5,
+        window: int = 400,
+    ) -> None:
+        self.count = count
+        self.acknowledged = Lines(directory / f"{name}.acknowledged")
+        self.results = Lines(directory / f"{name}.results")
+        numbers = (str(number) for number in (count, bulk, milliseconds, window))
+        files = (str(self.acknowledged.path), str(self.results.path))
+        command = [sys.executable, str(PROGRAMS / "client.py"), *files, *numbers]
+        super().__init__(name, command, environment, directory / f"{name}.log")
+
+
+class Chaos:
+    """The processes of one test."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.history = Lines(directory / "history")
+        self.engines: list[EngineProcess] = []
+        self.workers: list[Program] = []
+        self.clients: list[Client] = []
+        self._tokens: dict[str, str] = {}
+
+    def engine(self, name: str = "engine", *, lost_seconds: float | None = None, **environment: str) -> EngineProcess:
+        """Start an engine and wait until it is ready."""
+        engine = EngineProcess(self.directory, name=name, lost_seconds=lost_seconds, **environment)
+        self.engines.append(engine)
+        engine.launch()
+        self._tokens[name] = engine.token()
+        return engine
+
+    def environment(self, engine: EngineProcess, *, address: str | None = None) -> dict[str, str]:
+        """The environment of a client of ``engine``; ``address`` leads it somewhere else, such as through a proxy."""
+        environment = engine.client_environment(self._tokens[engine.name], CHAOS_HISTORY=str(self.history.path))
+        return environment | ({"HATCHET_CLIENT_HOST_PORT": address} if address else {})
+
+    def worker(self, name: str, environment: dict[str, str], *, slots: int = 20) -> Program:
+        """Start a worker; it is not yet connected."""
+        command = [sys.executable, str(PROGRAMS / "worker.py"), name, str(slots)]
+        worker = Program(name, command, environment, self.directory / f"{name}.log")
+        worker.start()
+        self.workers.append(worker)
+        return worker
+
+    def client(self, name: str, environment: dict[str, str], **options: Any) -> Client:
+        """Start a client."""
+        client = Client(name, self.directory, environment, **options)
+        client.start()
+        self.clients.append(client)
+        return client
+
+    def await_results(self, client: Client, count: int) -> None:
+        """Wait until the client has so many results, or all."""
+        wanted = min(count, client.count)
+        self.wait(lambda: len(client.results) >= wanted or not client.is_running, f"{client.name} has {wanted} results")
+        assert len(client.results) >= wanted, client.tail()
+
+    def await_end(self, client: Client) -> None:
+        """Wait until the client has all its results and has ended by itself."""
+        self.wait(lambda: not client.is_running, f"{client.name} has all its results")
+        assert client.process is not None
+        assert client.process.returncode == 0, client.tail()
+
+    def wait(self, condition: Callable[[], object], what: str, *, seconds: float = END_SECONDS) -> None:
+        wait_until(condition, what, seconds=seconds)
+
+    def now(self) -> float:
+        """The moment on the clock by which clients note theirs."""
+        return time.time()
+
+    def tails(self) -> str:
+        """The ends of all logs."""
+        return "\n".join(program.tail() for program in (*self.engines, *self.clients, *self.workers))
+
+    def close(self) -> None:
+        for program in (*self.clients, *self.workers, *self.engines):
+            program.kill()

@@ -1,0 +1,8 @@
+"""Our SDK's worker with the task of the chaos tests: ``worker.py NAME SLOTS``."""
+
+import sys
+
+from task import hatchet, work
+
+if __name__ == "__main__":
+    hatchet.worker(sys.argv[1], slots=int(sys.argv[2]), workflows=[work]).start()

@@ -1,0 +1,27 @@
+"""Connections that break in the middle of calls, over and over, on both sides of the engine (design section 10)."""
+
+from __future__ import annotations
+
+import pytest
+from checker import check
+from harness import Chaos
+
+from support.fault_proxy import FaultProxy
+
+pytestmark = pytest.mark.slow
+
+TASKS = 2000
+CUTS = 20
+
+
+def test_invariant_6_everything_ends_although_connections_break(chaos: Chaos) -> None:
+    engine = chaos.engine()
+    with FaultProxy(engine.grpc_port, shortest=0.2, longest=3.0, seed=20261124) as proxy:
+        environment = chaos.environment(engine, address=f"127.0.0.1:{proxy.port}")
+        for name in ("one", "two"):
+            chaos.worker(name, environment)
+        client = chaos.client("client", environment, count=TASKS, milliseconds=10)
+        chaos.await_end(client)
+        assert proxy.cuts > CUTS, "too little was cut to mean anything"
+        rows = check(chaos, engine.runtime.dsn)
+    assert set(rows.workers) == {"one", "two"}

@@ -1,0 +1,100 @@
+"""Two engines on one database: work flows through both, and one goes on when the other is killed (design section 7)."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import asyncpg
+import pytest
+from checker import check, read_rows
+from harness import Chaos
+
+from support.program import clean_environment
+
+if TYPE_CHECKING:
+    from conftest import PostgresServer
+
+pytestmark = pytest.mark.slow
+
+TASKS = 1500
+TAKE_OVER_SECONDS = 20.0
+"""The requirement is 10 s; a busy machine gets twice that."""
+
+
+def shared_keys(directory: Path) -> dict[str, str]:
+    """A key set for several engines, made the way the documentation says."""
+    program = (sys.executable, "-P", "-m", "hatchet.cli.admin")
+    command = [*program, "keyset", "create-local-keys", "--key-dir", str(directory)]
+    ran = subprocess.run(command, env=clean_environment(), capture_output=True, text=True, timeout=120, check=False)
+    assert ran.returncode == 0, ran.stderr
+    return {"SERVER_ENCRYPTION_JWT_PRIVATE_KEYSET_FILE": str(directory / "private_ec256.key")}
+
+
+def column(dsn: str, query: str) -> list[Any]:
+    """The first column of the rows."""
+
+    async def ask() -> list[Any]:
+        connection = await asyncpg.connect(dsn)
+        try:
+            return [row[0] for row in await connection.fetch(query)]
+        finally:
+            await connection.close()
+
+    return asyncio.run(ask())
+
+
+COMPLETED_AFTER = """
+SELECT extract(epoch FROM min(r.finished_at))::float8 AS at
+FROM task_result r JOIN task_assignment a USING (tenant_id, task_id, attempt)
+WHERE a.assigned_at > to_timestamp({moment}) AND r.outcome = 'COMPLETED'
+"""
+
+
+def first_completed_after(dsn: str, moment: float) -> float | None:
+    """When the first task completed that was given to a worker after ``moment``, so by another owner."""
+    [at] = column(dsn, COMPLETED_AFTER.format(moment=moment))
+    return at
+
+
+def test_take_over_after_a_kill_of_the_scheduler(
+    chaos: Chaos, postgres: PostgresServer, record_property: Callable[[str, object], None]
+) -> None:
+    dsn = postgres.dsn_of(asyncio.run(postgres.create_database("template0")))
+    shared = {"DATABASE_URL": dsn, "SERVER_URL": "http://localhost:8080", **shared_keys(chaos.directory / "keys")}
+    left = chaos.engine("left", **shared)
+    [left_id] = column(dsn, "SELECT id::text FROM instance")
+    right = chaos.engine("right", **shared)
+    [right_id] = set(column(dsn, "SELECT id::text FROM instance")) - {left_id}
+    for engine in (left, right):
+        chaos.worker(f"worker-{engine.name}", chaos.environment(engine), slots=10)
+    clients = [
+        chaos.client(f"client-{engine.name}", chaos.environment(engine), count=TASKS, milliseconds=10, window=200)
+        for engine in (left, right)
+    ]
+    for client in clients:
+        chaos.await_results(client, 300)
+    # Whatever one engine accepts also runs on the worker of the other.
+    everything = {(instance, f"worker-{name}") for instance in (left_id, right_id) for name in ("left", "right")}
+    chaos.wait(lambda: read_rows(dsn).flows == everything, "work flows through both engines in all directions")
+
+    [owner] = column(dsn, "SELECT holder::text FROM lease WHERE name LIKE 'scheduler:%'")
+    killed, other = (left, clients[1]) if owner == left_id else (right, clients[0])
+    assert other.is_running
+    moment = chaos.now()
+    killed.kill()
+    chaos.wait(lambda: first_completed_after(dsn, moment), "the other engine goes on")
+    seconds = (first_completed_after(dsn, moment) or 0.0) - moment
+    print(f"take-over: the next task completed {seconds:.1f} s after the kill")
+    record_property("take_over_seconds", round(seconds, 1))
+    assert seconds < TAKE_OVER_SECONDS
+
+    killed.launch()
+    for client in clients:
+        chaos.await_end(client)
+    rows = check(chaos, dsn)
+    assert {row["app_retries"] for each in rows.results.values() for row in each} == {0}
