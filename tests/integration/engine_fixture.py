@@ -306,6 +306,13 @@ class Instance:
         assert slots is not None
         return slots.free[kind]
 
+    async def lose(self, worker: Worker, *alive: Worker) -> None:
+        """The worker dies and 31 s pass, in which the others beat."""
+        await worker.die()
+        self.clock.skip(31)
+        for other in alive:
+            await other.beat()
+
     async def watched(self, turns: int = 2) -> None:
         """Wait until the tenant's watch has looked at everything from now on."""
         looking = self.engine.ownership._owned[TENANT].watch

@@ -102,10 +102,7 @@ async def test_c_6_30_an_execution_timeout_survives_a_killed_engine(world: World
     await worker.cancelled(run_id)
 
 
-async def test_c_2_25_a_worker_that_died_with_its_engine_is_found_lost(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(watch, "LOST_SECONDS", 0.5)
+async def test_c_2_25_a_worker_that_died_with_its_engine_is_found_lost(world: World) -> None:
     one = await world.engine()
     await one.define()
     worker = await one.worker()
@@ -114,6 +111,7 @@ async def test_c_2_25_a_worker_that_died_with_its_engine_is_found_lost(
     await worker.fall_silent()
     await one.kill()
     two = await world.engine()
+    await two.lose(worker)
     other = await two.worker()
     await other.complete(await other.started(run_id, 1))
     await two.ended(run_id, RunStatus.COMPLETED)

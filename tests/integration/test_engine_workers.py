@@ -5,18 +5,12 @@ from __future__ import annotations
 import uuid
 
 import pytest
-from engine_fixture import OTHER_TENANT, TENANT, Instance, Worker, until
+from engine_fixture import OTHER_TENANT, TENANT, Instance, Worker, World, until
 
 from hatchet.core.errors import FailedPrecondition, NotFound, ResourceExhausted
 from hatchet.core.messages import WorkerRegistration
 from hatchet.core.statuses import RunStatus
 from hatchet.engine import watch
-
-
-@pytest.fixture
-def short_loss(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Workers are lost after a moment instead of 30 s."""
-    monkeypatch.setattr(watch, "LOST_SECONDS", 0.3)
 
 
 async def test_c_2_5_each_registration_is_a_new_worker(one: Instance) -> None:
@@ -90,10 +84,10 @@ async def test_c_2_18_a_lost_stream_alone_neither_fails_nor_moves_a_running_task
     assert "REASSIGNED" not in await one.event_names(run_id)
 
 
-async def test_c_2_17_a_worker_may_come_back_after_its_heartbeats_lapsed(one: Instance, short_loss: None) -> None:
+async def test_c_2_17_a_worker_may_come_back_after_its_heartbeats_lapsed(one: Instance) -> None:
     await one.define()
     worker = await one.worker()
-    await worker.die()
+    await one.lose(worker)
     await until(lambda: one.scheduler.pool.get(worker.id) is None, "the worker is lost")
     run_id = await one.run()
     await worker.open()
@@ -182,12 +176,12 @@ async def test_c_2_24_a_stale_heartbeat_stops_new_work_and_a_fresh_one_resumes_i
     await worker.started(run_id)
 
 
-async def test_c_2_25_and_c_2_28_a_lost_workers_tasks_go_to_another(one: Instance, short_loss: None) -> None:
+async def test_c_2_25_and_c_2_28_a_lost_workers_tasks_go_to_another(one: Instance) -> None:
     await one.define(retries=1)
     worker = await one.worker()
     run_id = await one.run(priority=3)
     first = await worker.started(run_id)
-    await worker.die()
+    await one.lose(worker)
     other = await one.worker()
     second = await other.started(run_id, 1)
     assert second.priority == 3
@@ -204,25 +198,25 @@ async def test_c_2_25_and_c_2_28_a_lost_workers_tasks_go_to_another(one: Instanc
     assert (names.count("REASSIGNED"), names.count("RETRYING"), names.count("FAILED")) == (1, 1, 1)
 
 
-async def test_c_2_33_a_task_without_retries_is_reassigned_at_once(one: Instance, short_loss: None) -> None:
+async def test_c_2_33_a_task_without_retries_is_reassigned_at_once(one: Instance) -> None:
     await one.define(retries=0, backoff_factor=100.0)
     worker = await one.worker()
     run_id = await one.run()
     await worker.started(run_id)
-    await worker.die()
+    await one.lose(worker)
     other = await one.worker()
     await other.complete(await other.started(run_id, 1))
     await one.ended(run_id, RunStatus.COMPLETED)
 
 
-async def test_c_2_29_too_many_reassignments_fail_the_task(world: object, short_loss: None) -> None:
-    one: Instance = await world.engine(settings={"SERVER_MAX_INTERNAL_RETRY_COUNT": "1"})  # type: ignore[attr-defined]
+async def test_c_2_29_too_many_reassignments_fail_the_task(world: World) -> None:
+    one = await world.engine(settings={"SERVER_MAX_INTERNAL_RETRY_COUNT": "1"})
     await one.define(retries=5)
     run_id = await one.run()
     for attempt in range(2):
         worker = await one.worker()
         await worker.started(run_id, attempt)
-        await worker.die()
+        await one.lose(worker)
     details = await one.ended(run_id, RunStatus.FAILED)
     assert "lost" in str(details.tasks[0].error)
     assert (await one.event_names(run_id)).count("REASSIGNED") == 2
@@ -287,9 +281,7 @@ async def test_c_2_40_labels_are_merged_by_key(one: Instance) -> None:
     assert record.row.labels == {"a": "x", "n": 2}
 
 
-async def test_a_hand_over_that_was_never_confirmed_is_repaired(
-    one: Instance, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_hand_over_that_was_never_confirmed_is_repaired(one: Instance, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watch, "CONFIRM_SECONDS", 0.2)
     await one.define()
     worker = await one.worker()

@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import pytest_asyncio
-from engine_fixture import TENANT, Instance, World, until
+from engine_fixture import TENANT, Action, Instance, Worker, World, until
 
 from hatchet.core.messages import ReportKind
 from hatchet.core.statuses import RunStatus
 from hatchet.engine import bus, leases, publish, watch
 from hatchet.engine.bus import Bus
+from hatchet.engine.component import Loop
 from hatchet.store.tasks import NewAssignment, assign
 
 
@@ -113,9 +115,7 @@ async def test_c_11_34_and_c_11_38_release_and_refresh_work_at_the_other_instanc
     await until(lambda: owner.scheduler.flying[run_id].timeout_at > deadline + 99, "the owner heard of it")
 
 
-async def test_c_2_38_pause_and_loss_of_a_worker_of_the_other_instance(
-    pair: Pair, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_c_2_38_pause_and_loss_of_a_worker_of_the_other_instance(pair: Pair) -> None:
     owner, other = pair
     await owner.define()
     far = await other.worker()
@@ -125,8 +125,7 @@ async def test_c_2_38_pause_and_loss_of_a_worker_of_the_other_instance(
     waiting = await owner.run()
     await owner.watched(8)
     assert await owner.status(waiting) is RunStatus.QUEUED
-    await far.die()
-    monkeypatch.setattr(watch, "LOST_SECONDS", 0.5)
+    await owner.lose(far)
     near = await owner.worker()
     near.completes()
     await owner.ended(run_id, RunStatus.COMPLETED)
@@ -144,14 +143,14 @@ async def test_a_worker_that_moves_to_the_other_instance_goes_on(pair: Pair) -> 
     await worker.complete(action)
     await owner.ended(run_id, RunStatus.COMPLETED)
     next_id = await owner.run()
-    await worker.complete(await worker.started(next_id, (await _attempt(worker, next_id))))
+    await worker.complete(await worker.started(next_id, await _attempt(worker, next_id)))
     await owner.ended(next_id, RunStatus.COMPLETED)
     await worker.beat()
 
 
-async def _attempt(worker: object, run_id: str) -> int:
+async def _attempt(worker: Worker, run_id: str) -> int:
     """The first attempt may have been handed to the stream that was just given up."""
-    found = await until(lambda: [a for a in worker.starts if a.task_id == run_id], "the task arrives")  # type: ignore[attr-defined]
+    found = await until(lambda: [a for a in worker.starts if a.task_id == run_id], "the task arrives")
     return int(found[0].retry_count)
 
 
@@ -181,9 +180,7 @@ async def test_after_the_owner_was_killed_the_other_takes_over_within_10_s(
     assert [action.task_id for action in far.starts] == [running, waiting, later]
 
 
-async def test_a_stale_owner_assigns_nothing_and_times_nothing_out(
-    pair: Pair, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_stale_owner_assigns_nothing_and_times_nothing_out(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     owner, other = pair
     await owner.define(execution_timeout="60s", schedule_timeout="60s")
     worker = await owner.worker(slots=1)
@@ -191,7 +188,7 @@ async def test_a_stale_owner_assigns_nothing_and_times_nothing_out(
     await worker.started(running)
     stale = owner.scheduler
     # The owner stops renewing (its process hangs), the other takes over, and then the first wakes up.
-    await owner.engine.leases.__class__.__mro__[1].stop(owner.engine.leases)  # type: ignore[attr-defined]
+    await Loop.stop(owner.engine.leases)
     await until(lambda: other.owns, "the other takes over")
     assert stale.lease.epoch < other.scheduler.lease.epoch
     rows = [NewAssignment(waiting, 0, worker.id, 0, 0, owner.clock.now() + 60)]
@@ -211,7 +208,7 @@ async def test_a_stale_owner_assigns_nothing_and_times_nothing_out(
 async def test_a_stale_owner_that_tries_to_assign_lets_go(pair: Pair) -> None:
     owner, other = pair
     await owner.define()
-    await owner.engine.leases.__class__.__mro__[1].stop(owner.engine.leases)  # type: ignore[attr-defined]
+    await Loop.stop(owner.engine.leases)
     await until(lambda: other.owns, "the other takes over")
     worker = await owner.worker()
     worker.completes()
@@ -257,13 +254,20 @@ def losses(monkeypatch: pytest.MonkeyPatch) -> Losses:
     return Losses(monkeypatch)
 
 
+async def _fail_first(worker: Worker, action: Action) -> None:
+    if action.retry_count:
+        await worker.complete(action)
+    else:
+        await worker.fail(action)
+
+
 async def test_lost_news_of_tasks_and_ends_are_repaired_by_the_polls(losses: Losses, pair: Pair) -> None:
     owner, other = pair
     losses.kinds = {"tasks", "touched", "finished", "worker"}
     await owner.define(retries=1)
     near, far = await owner.worker(slots=3), await other.worker(slots=3)
     for worker in (near, far):
-        worker.answers(lambda action, worker=worker: worker.fail(action) if not action.retry_count else worker.complete(action))  # type: ignore[misc]
+        worker.answers(partial(_fail_first, worker))
     runs = await other.run_many(20)
     here, there = owner.ends(*runs), other.ends(*runs)
     for run_id in runs:
@@ -273,9 +277,7 @@ async def test_lost_news_of_tasks_and_ends_are_repaired_by_the_polls(losses: Los
     await until(lambda: (owner.free(near), owner.free(far)) == (3, 3), "every slot is free")
 
 
-async def test_a_lost_hand_over_is_repaired(
-    losses: Losses, pair: Pair, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_lost_hand_over_is_repaired(losses: Losses, pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     owner, other = pair
     monkeypatch.setattr(watch, "CONFIRM_SECONDS", 0.3)
     losses.kinds = {"deliver"}

@@ -34,6 +34,7 @@ LOST_SECONDS = 30.0
 CONFIRM_SECONDS = 5.0
 """How long an attempt may be with a connected worker without any sign that it arrived."""
 PEER_POLL_TURNS = 4
+LOCAL_CHECK_TURNS = 5 * PEER_POLL_TURNS
 PEER_WINDOW_SECONDS = 20.0
 WATERMARK_TURNS = 20
 WATERMARK_SAFETY_SECONDS = 60.0
@@ -191,12 +192,16 @@ class Watch(Loop):
             self._instance_id,
         )
         scheduler.accepted(await ready_tasks(self._registration, rows))
-        remote = [
-            flight.task.id
-            for flight in scheduler.flying.values()
-            if self._dispatch.session_since(flight.worker_id) is None and now - flight.assigned_at > 1.0
-        ]
-        scheduler.touched(remote)
+        # Another instance may have cancelled or released a task whose worker is here, too; that is rare.
+        everybody = self._turns % LOCAL_CHECK_TURNS == 0
+        scheduler.touched(
+            [
+                flight.task.id
+                for flight in scheduler.flying.values()
+                if now - flight.assigned_at > 1.0
+                and (everybody or self._dispatch.session_since(flight.worker_id) is None)
+            ]
+        )
 
     async def _reconcile(self) -> None:
         """Make memory agree with the rows for the tasks that something was heard of."""
