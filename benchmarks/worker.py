@@ -23,9 +23,6 @@ def announce(worker: Worker) -> None:
     say("ready")
 
 
-import hatchet_sdk.worker.reports as _r
-_r.MAX_IN_FLIGHT = int(os.environ.get("XREPORTS", "64"))
-
 def main(task: str, slots: int) -> None:
     worker = tasks.hatchet.worker(f"bench-{task}-{os.getpid()}", slots=slots, workflows=[getattr(tasks, task)])
     threading.Thread(target=announce, args=(worker,), daemon=True).start()
