@@ -10,8 +10,8 @@ from support.fault_proxy import FaultProxy
 
 pytestmark = pytest.mark.slow
 
-TASKS = 2000
-CUTS = 20
+TASKS = 1200
+CUTS = 10
 
 
 def test_invariant_6_everything_ends_although_connections_break(chaos: Chaos) -> None:

@@ -16,7 +16,7 @@ from hatchet.postgres import EmbeddedPostgres
 
 pytestmark = pytest.mark.slow
 
-TASKS = 2000
+TASKS = 1500
 
 
 @pytest.fixture

@@ -265,12 +265,16 @@ class Instance:
     async def run_many(self, count: int, name: str = "flow", **fields: Any) -> list[str]:
         return await self.engine.trigger.trigger(TENANT, [TriggerItem(workflow_name=name, **fields)] * count)
 
-    async def worker(self, *names: str, slots: int | dict[str, int] = 10, is_open: bool = True) -> Worker:
-        """Register a worker for the workflows of these names."""
+    async def worker(
+        self, *names: str, slots: int | dict[str, int] = 10, is_open: bool = True, completes: bool = False
+    ) -> Worker:
+        """Register a worker for the workflows of these names; with ``completes`` it does every task it gets."""
         capacity = slots if isinstance(slots, dict) else {"default": slots}
         actions = tuple(f"{name}:run" for name in names or ("flow",))
         registration = WorkerRegistration(name="a worker", actions=actions, slots=capacity)
         worker = Worker(self, await self.engine.workers.register(TENANT, registration))
+        if completes:
+            worker.completes()
         return await worker.open() if is_open else worker
 
     async def details(self, run_id: str) -> RunDetails:

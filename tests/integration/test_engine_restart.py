@@ -56,8 +56,7 @@ async def test_waiting_running_retrying_and_released_tasks_survive_a_killed_engi
     await worker.complete(first, '{"n":1}')
     assert (await two.ended(running, RunStatus.COMPLETED)).tasks[0].output == '{"n":1}'
     assert two.free(worker) == 3
-    helper = await two.worker("other", slots=1)
-    helper.completes()
+    helper = await two.worker("other", slots=1, completes=True)
     for run_id in waiting:
         await two.ended(run_id, RunStatus.COMPLETED)
     assert [action.task_id for action in helper.starts] == [waiting[1], waiting[2], waiting[0]]
@@ -144,8 +143,7 @@ async def test_an_orderly_stop_hands_over_at_once_and_loses_nothing(world: World
     runs = await one.run_many(50)
     await one.stop()
     two = await world.engine()
-    worker = await two.worker(slots=50)
-    worker.completes()
+    worker = await two.worker(slots=50, completes=True)
     for run_id in runs:
         await two.ended(run_id, RunStatus.COMPLETED)
     [lease] = await two.rows("SELECT epoch, holder FROM lease WHERE name = $1", f"scheduler:{TENANT}")
@@ -154,7 +152,7 @@ async def test_an_orderly_stop_hands_over_at_once_and_loses_nothing(world: World
 
 async def test_a_watermark_never_hides_an_open_task(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watch, "WATERMARK_TURNS", 1)
-    monkeypatch.setattr(watch, "WATERMARK_SAFETY_SECONDS", 0.0)
+    monkeypatch.setattr(watch, "WATERMARK_SAFETY_SECONDS", 2.0)
     one = await world.engine()
     await one.define(retries=1, execution_timeout="10h")
     await one.define("idle", schedule_timeout="10h")
@@ -165,6 +163,8 @@ async def test_a_watermark_never_hides_an_open_task(world: World, monkeypatch: p
     waiting = await one.run("idle")
     done = await one.run()
     await worker.complete(await worker.started(done))
+    one.clock.skip(10)
+    await worker.beat()
     await one.watched(5)
     await worker.fall_silent()
     await one.kill()
@@ -198,8 +198,7 @@ async def test_a_run_that_was_written_without_an_answer_is_not_stuck(
     with pytest.raises(Unavailable):
         await one.run()
     [row] = await one.rows("SELECT id FROM task")
-    worker = await one.worker()
-    worker.completes()
+    worker = await one.worker(completes=True)
     await one.ended(str(row["id"]), RunStatus.COMPLETED)
 
 
@@ -219,8 +218,7 @@ async def test_an_assignment_that_was_written_without_an_answer_is_repaired(
 
     monkeypatch.setattr(schedule, "assign", assign)
     await one.define()
-    worker = await one.worker()
-    worker.completes()
+    worker = await one.worker(completes=True)
     run_id = await one.run()
     await one.ended(run_id, RunStatus.COMPLETED)
     assert one.free(worker) == 10

@@ -9,8 +9,8 @@ from dataclasses import replace
 import pytest
 from engine_fixture import OTHER_TENANTS, TENANT, Action, Instance, Worker, until
 
-from hatchet.core.errors import InvalidArgument
 from hatchet.core.definitions import TaskDefinition, WorkflowDefinition
+from hatchet.core.errors import InvalidArgument
 from hatchet.core.messages import TriggerItem, WorkerRegistration
 from hatchet.core.statuses import RunStatus
 from hatchet.engine.memory import PayloadCache
@@ -71,8 +71,7 @@ async def test_c_11_3_a_retry_goes_before_every_priority(one: Instance) -> None:
 
 async def test_c_11_5_a_task_that_no_worker_can_hold_does_not_block_the_others(one: Instance) -> None:
     await one.define(slot_requests={"default": 100})
-    worker = await one.worker(slots=2)
-    worker.completes()
+    worker = await one.worker(slots=2, completes=True)
     large = await one.run_many(100, priority=3)
     # A new version of the same action asks for less.
     await one.define(slot_requests={"default": 1})
@@ -87,8 +86,7 @@ async def test_c_11_5_actions_that_nobody_serves_do_not_block_the_others(one: In
     for name in ("left", "right"):
         await one.define(name)
     waiting = await one.run_many(50, "left")
-    worker = await one.worker("right")
-    worker.completes()
+    worker = await one.worker("right", completes=True)
     await finished(one, *await one.run_many(50, "right"))
     assert await one.status(waiting[0]) is RunStatus.QUEUED
 
@@ -97,8 +95,7 @@ async def test_c_11_2_two_actions_share_a_worker_with_one_slot(one: Instance) ->
     for name in ("left", "right"):
         await one.define(name)
     left, right = await one.run_many(30, "left"), await one.run_many(5, "right")
-    worker = await one.worker("left", "right", slots=1)
-    worker.completes()
+    worker = await one.worker("left", "right", slots=1, completes=True)
     await finished(one, *right)
     done_before = [action.readable_id for action in worker.starts].count("left")
     assert done_before <= 10
@@ -109,8 +106,7 @@ async def test_c_11_6_a_task_waits_for_its_first_worker(one: Instance) -> None:
     await one.define()
     run_id = await one.run()
     assert await one.status(run_id) is RunStatus.QUEUED
-    worker = await one.worker()
-    worker.completes()
+    worker = await one.worker(completes=True)
     await one.ended(run_id, RunStatus.COMPLETED)
 
 
@@ -222,8 +218,7 @@ async def test_poison_a_run_that_the_database_refuses_does_not_block_the_others(
     inputs = [f"[{number}]" for number in range(660, 672)]
     answers = await asyncio.gather(*(one.run(input=text) for text in inputs), return_exceptions=True)
     assert [text for text, answer in zip(inputs, answers, strict=True) if isinstance(answer, Exception)] == ["[666]"]
-    worker = await one.worker(slots=50)
-    worker.completes()
+    worker = await one.worker(slots=50, completes=True)
     await finished(one, *(answer for answer in answers if isinstance(answer, str)))
 
 
@@ -240,8 +235,7 @@ async def test_the_scheduler_survives_an_error_of_its_own(one: Instance, monkeyp
         return real(*args)  # type: ignore[arg-type]
 
     monkeypatch.setattr(schedule, "place", place)
-    worker = await one.worker()
-    worker.completes()
+    worker = await one.worker(completes=True)
     await one.ended(await one.run(), RunStatus.COMPLETED)
 
 
@@ -267,10 +261,9 @@ async def test_the_scheduler_survives_a_database_that_is_away_when_it_asks_for_i
         TENANT,
         refused,
     )
-    worker: Worker = await one.worker()
-    worker.completes()
-    await until(lambda: asked, "the scheduler asks")
+    worker = await one.worker(completes=True)
     await one.ended(fine, RunStatus.COMPLETED)
+    await until(lambda: asked, "the scheduler asks")
     await one.ended(await one.run(), RunStatus.COMPLETED)
     await until(lambda: not one.scheduler.knows(refused), "the refused task is forgotten")
 

@@ -122,12 +122,12 @@ async def test_c_2_38_pause_and_loss_of_a_worker_of_the_other_instance(pair: Pai
     run_id = await owner.run()
     await far.started(run_id)
     await other.engine.workers.set_paused(TENANT, far.id, True)
+    await until(lambda: owner.engine.workers.get(far.id).row.is_paused, "the owner hears of it")  # type: ignore[union-attr]
     waiting = await owner.run()
     await owner.watched(8)
     assert await owner.status(waiting) is RunStatus.QUEUED
     await owner.lose(far)
-    near = await owner.worker()
-    near.completes()
+    near = await owner.worker(completes=True)
     await owner.ended(run_id, RunStatus.COMPLETED)
     await owner.ended(waiting, RunStatus.COMPLETED)
 
@@ -210,8 +210,7 @@ async def test_a_stale_owner_that_tries_to_assign_lets_go(pair: Pair) -> None:
     await owner.define()
     await Loop.stop(owner.engine.leases)
     await until(lambda: other.owns, "the other takes over")
-    worker = await owner.worker()
-    worker.completes()
+    worker = await owner.worker(completes=True)
     run_id = await owner.run()
     await until(lambda: owner.engine.owners.get(TENANT) is None, "the stale owner lets go")
     await other.ended(run_id, RunStatus.COMPLETED)
@@ -310,7 +309,6 @@ async def test_the_bus_listens_again_after_its_connection_broke(pair: Pair) -> N
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
         "WHERE datname = current_database() AND application_name = 'hatchet-bus'"
     )
-    far = await other.worker()
-    far.completes()
+    far = await other.worker(completes=True)
     for _ in range(3):
         await owner.ended(await other.run(), RunStatus.COMPLETED)

@@ -65,18 +65,48 @@ class Reports:
 
         Raises InvalidArgument for a task that the tenant does not have (C-5.25).
         """
-        if report.kind is ReportKind.ACKNOWLEDGED:
-            return
+        flight = self._known(tenant_id, report) or await self._from_rows(tenant_id, report)
+        ending = self._taken(report, flight)
+        if ending is not None and not await self._endings.end(ending):
+            self.late += 1
+
+    async def report_all(self, tenant_id: str, reports: Sequence[TaskReport]) -> None:
+        """Take several reports; all terminal ones are committed when this returns.
+
+        Raises InvalidArgument when a task is not the tenant's, after the others were taken.
+        """
+        endings: list[Ending] = []
+        unknown: list[TaskReport] = []
+        for report in reports:
+            flight = self._known(tenant_id, report)
+            if flight is None and report.kind is not ReportKind.ACKNOWLEDGED:
+                unknown.append(report)
+            elif (ending := self._taken(report, flight)) is not None:
+                endings.append(ending)
+        alone = [self.report(tenant_id, report) for report in unknown]
+        written, *answers = await asyncio.gather(self._endings.end_all(endings), *alone, return_exceptions=True)
+        if isinstance(written, list):
+            self.late += written.count(False)
+        for answer in (written, *answers):
+            if isinstance(answer, BaseException):
+                raise answer
+
+    def _known(self, tenant_id: str, report: TaskReport) -> Flight | None:
+        """The running attempt that the report is about, if this instance holds it."""
         flight = self._flights.get(report.task_id)
-        if flight is None or flight.tenant_id != tenant_id or not _is_current(flight, report):
-            flight = await self._from_rows(tenant_id, report)
-            if flight is None:
-                self.late += 1
-                return
+        return flight if flight is not None and flight.tenant_id == tenant_id and _is_current(flight, report) else None
+
+    def _taken(self, report: TaskReport, flight: Flight | None) -> Ending | None:
+        """What is left to write of a report: the end of its attempt, or nothing."""
+        if report.kind is ReportKind.ACKNOWLEDGED:
+            return None
+        if flight is None:
+            self.late += 1
+            return None
         if report.kind is ReportKind.STARTED:
             self._started(flight, report)
-        else:
-            await self._ended(flight, report)
+            return None
+        return self._ending(flight, report)
 
     async def drain(self) -> None:
         """Wait for the writes that are under way."""
@@ -85,6 +115,8 @@ class Reports:
 
     async def _from_rows(self, tenant_id: str, report: TaskReport) -> Flight | None:
         """The running attempt that the report is about, according to the rows; None when there is none (any more)."""
+        if report.kind is ReportKind.ACKNOWLEDGED:
+            return None
         states = await self._rebuild.states(tenant_id, [report.task_id])
         if not states:
             raise InvalidArgument(f"unknown task: {report.task_id}; it is not a task of this tenant")
@@ -102,15 +134,13 @@ class Reports:
         if self._starts_timer is None:
             self._starts_timer = asyncio.get_running_loop().call_later(START_DELAY_SECONDS, self._flush_starts)
 
-    async def _ended(self, flight: Flight, report: TaskReport) -> None:
+    def _ending(self, flight: Flight, report: TaskReport) -> Ending | None:
         event = self._event(report)
         policy = policy_of(flight.task, self._max_internal_retries)
         decision = decide(State.RUNNING, event, policy, flight.counters)
         if decision is None:
-            return
-        ending = Ending(flight.tenant_id, flight.task, decision, event.at, flight.started_at, flight.worker_id)
-        if not await self._endings.end(ending):
-            self.late += 1
+            return None
+        return Ending(flight.tenant_id, flight.task, decision, event.at, flight.started_at, flight.worker_id)
 
     def _event(self, report: TaskReport) -> Event:
         kind, payload = _TERMINAL[report.kind], report.payload

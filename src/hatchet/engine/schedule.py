@@ -270,15 +270,15 @@ class TenantScheduler:
             flight = Flight(self.tenant_id, task, worker.id, now, row.timeout_at)
             self.fly(flight)
             flights.append(flight)
-        if refused and not await still_held(self._database, self.lease.name, self.lease.epoch):
-            await self._lost(self.lease.name)
-            return
+        # What was refused is nowhere in memory now: the rows tell what became of it, whatever happens below.
         self.touched_ids.update(refused)
         try:
             await self._dispatch.deliver(flights)
         except Unavailable as error:
             # Attempts that were not sent are found by the watch, which gives them back.
             log.warning("could not read the inputs of assigned tasks", tenant=self.tenant_id, error=str(error))
+        if refused and not await still_held(self._database, self.lease.name, self.lease.epoch):
+            await self._lost(self.lease.name)
 
     def _return(self, placed: list[tuple[ReadyTask, WorkerSlots]]) -> None:
         for task, worker in reversed(placed):

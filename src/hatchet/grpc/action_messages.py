@@ -19,6 +19,8 @@ from hatchet_contracts.dispatcher_pb2 import (
     STEP_EVENT_TYPE_FAILED,
     STEP_EVENT_TYPE_STARTED,
     AssignedAction,
+    BatchActionEvent,
+    BatchActionEventItem,
     RuntimeInfo,
     StepActionEvent,
     WorkerLabels,
@@ -78,9 +80,7 @@ def task_report(event: StepActionEvent, clock: Clock) -> TaskReport:
 
     Raises :class:`InvalidArgument` for a task id that is no UUID and for an unknown event type.
     """
-    kind = _REPORT_KINDS.get(event.event_type)
-    if kind is None:
-        raise InvalidArgument(f"event_type {event.event_type} is unknown: send started, completed, failed or cancelled")
+    kind = _report_kind(event.event_type)
     at = to_seconds(event.event_timestamp) if event.HasField("event_timestamp") else None
     return TaskReport(
         task_id=required_uuid(event.task_run_external_id, "task_run_external_id"),
@@ -93,7 +93,33 @@ def task_report(event: StepActionEvent, clock: Clock) -> TaskReport:
     )
 
 
-def _retry_after(event: StepActionEvent) -> int:
+def task_reports(event: BatchActionEvent, clock: Clock) -> list[TaskReport]:
+    """The reports in one message, which share their kind and time. Raises :class:`InvalidArgument`."""
+    kind = _report_kind(event.event_type)
+    at = to_seconds(event.event_timestamp) if event.HasField("event_timestamp") else None
+    at = clock.now() if at is None else at
+    return [
+        TaskReport(
+            task_id=required_uuid(item.task_run_external_id, "task_run_external_id"),
+            kind=kind,
+            payload=item.event_payload,
+            retry_count=item.retry_count if item.HasField("retry_count") else None,
+            at=at,
+            should_not_retry=item.should_not_retry,
+            retry_after_ms=_retry_after(item) if item.HasField("retry_after_ms") else None,
+        )
+        for item in event.items
+    ]
+
+
+def _report_kind(event_type: int) -> ReportKind:
+    kind = _REPORT_KINDS.get(event_type)
+    if kind is None:
+        raise InvalidArgument(f"event_type {event_type} is unknown: send started, completed, failed or cancelled")
+    return kind
+
+
+def _retry_after(event: StepActionEvent | BatchActionEventItem) -> int:
     # Refusing a strange delay would lose the report of the failure, so it is brought into range.
     return min(max(event.retry_after_ms, 0), MAX_RETRY_AFTER_MS)
 

@@ -62,6 +62,8 @@ class Reporting(Protocol):
 
     async def report(self, tenant_id: str, report: TaskReport) -> None: ...
 
+    async def report_all(self, tenant_id: str, reports: Sequence[TaskReport]) -> None: ...
+
 
 class Controlling(Protocol):
     """Changes what is under way. Times in seconds."""

@@ -57,6 +57,7 @@ class Calls:
         self._report = unary("/Dispatcher/SendStepActionEvent", d.StepActionEvent, d.ActionEventResponse)
         self._unsubscribe = unary("/Dispatcher/Unsubscribe", d.WorkerUnsubscribeRequest, d.WorkerUnsubscribeResponse)
         self._refresh = unary("/Dispatcher/RefreshTimeout", d.RefreshTimeoutRequest, d.RefreshTimeoutResponse)
+        self._reports = unary("/Dispatcher/SendBatchActionEvent", d.BatchActionEvent, d.ActionEventResponse)
         self._release = unary("/Dispatcher/ReleaseSlot", d.ReleaseSlotRequest, d.ReleaseSlotResponse)
         self._labels = unary(
             "/Dispatcher/UpsertWorkerLabels", d.UpsertWorkerLabelsRequest, d.UpsertWorkerLabelsResponse
@@ -175,6 +176,12 @@ class Calls:
     ) -> None:
         """Report what became of an attempt; repeated up to 20 times, duplicates are harmless (C-5.38)."""
         await self._call("SendStepActionEvent", self._report, event, policy, compression=self._compression(event))
+
+    async def send_batch_action_event(
+        self, event: dispatcher_pb2.BatchActionEvent, *, policy: retry.RetryPolicy = retry.REPORTS
+    ) -> None:
+        """Report what became of several attempts in one call; only our own engine takes it for ordinary tasks."""
+        await self._call("SendBatchActionEvent", self._reports, event, policy, compression=self._compression(event))
 
     async def unsubscribe(self, worker_id: str) -> None:
         """Take the worker out of assignment."""

@@ -26,6 +26,7 @@ from hatchet_sdk.worker.executor import Ended, Executor
 from hatchet_sdk.worker.mailbox import Mailbox
 from hatchet_sdk.worker.outcome import Outcomes
 from hatchet_sdk.worker.pause import pause_worker
+from hatchet_sdk.worker.report_batches import takes_batches
 from hatchet_sdk.worker.reports import Reports
 
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ class Life:
         self._main_loop = main_loop
         self._outcomes = Outcomes(config.grpc_max_send_message_length)
         self._by_type = True
+        self._batches = False
         self._lifespan_value: Any = None
         self._stop = asyncio.Event()
         self._connection: WorkerConnection | None = None
@@ -129,7 +131,9 @@ class Life:
         loop = asyncio.get_running_loop()
         ended: Mailbox[Ended] = Mailbox(loop, lambda item: self._attempts.on_ended(item))
         self._worker_context = WorkerContext(self._labels, connection)
-        self._reports = Reports(loop=loop, route=connection, outcomes=self._outcomes, settled=self._settled)
+        self._reports = Reports(
+            loop=loop, route=connection, outcomes=self._outcomes, settled=self._settled, batches=self._batches
+        )
         self._executor = Executor(
             loop=self._main_loop,
             outcomes=self._outcomes,
@@ -163,7 +167,8 @@ class Life:
         self, connection: WorkerConnection, workflows: Sequence[CreateWorkflowVersionRequest]
     ) -> None:
         try:
-            self._by_type = await registration.takes_slot_config(connection.calls)
+            version = await registration.engine_version(connection.calls)
+            self._by_type, self._batches = registration.takes_slot_config(version), takes_batches(version)
         except EngineError as error:
             raise WorkerRegistrationError(f"worker {self._name!r} cannot start: {error}") from None
         await registration.put_workflows(connection.calls, workflows)

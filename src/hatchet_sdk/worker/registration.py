@@ -48,14 +48,18 @@ async def put_workflows(calls: Calls, requests: Sequence[CreateWorkflowVersionRe
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def takes_slot_config(calls: Calls) -> bool:
-    """Whether the engine is new enough for slots by type (C-2.1, C-2.2)."""
+async def engine_version(calls: Calls) -> str:
+    """The engine's version text; empty for one that has none (C-2.1)."""
     try:
-        version = await calls.get_version()
+        return await calls.get_version()
     except EngineError as error:
         if error.code() is StatusCode.UNIMPLEMENTED:
-            return False
+            return ""
         raise
+
+
+def takes_slot_config(version: str) -> bool:
+    """Whether the engine is new enough for slots by type (C-2.2)."""
     numbers = re.match(r"v(\d+)\.(\d+)\.(\d+)", version)
     return numbers is not None and tuple(int(part) for part in numbers.groups()) >= SLOT_CONFIG_SINCE
 

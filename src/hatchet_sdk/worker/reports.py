@@ -18,14 +18,21 @@ from hatchet_sdk.wire.errors import EngineError, is_too_large
 from hatchet_sdk.wire.retry import ONCE, USER_ERRORS
 from hatchet_sdk.worker.attempt import Attempt
 from hatchet_sdk.worker.outcome import Outcomes
+from hatchet_sdk.worker.report_batches import batch_event, take_batch
 
 logger = logging.getLogger("hatchet.worker")
 
 MAX_IN_FLIGHT = 64
 """More calls at once do not make it faster, they only lengthen the queue inside grpc."""
+BATCHES_IN_FLIGHT = 2
+"""While so many calls are under way, the reports that come collect for the next one."""
 MAX_TRIES = 20
 FIRST_WAIT_SECONDS = 0.5
 MAX_WAIT_SECONDS = 10.0
+
+
+ONE_REPORT_IS_WRONG = USER_ERRORS | {StatusCode.RESOURCE_EXHAUSTED}
+"""Refusals of a batch that may be due to one of its reports; each is then sent by itself."""
 
 
 @dataclass(slots=True, eq=False)
@@ -42,6 +49,11 @@ class Report:
     attempt: Attempt | None
     terminal: bool = True
     tries: int = 0
+
+
+def _is_stale(report: Report) -> bool:
+    """A STARTED of an attempt that has ended meanwhile says nothing new."""
+    return not report.terminal and report.attempt is not None and not report.attempt.running
 
 
 class Route(Protocol):
@@ -68,6 +80,7 @@ class Reports:
 
     Args:
         settled: called when the report of an attempt has arrived or was given up.
+        batches: whether the engine takes several reports in one call.
     """
 
     def __init__(
@@ -77,6 +90,7 @@ class Reports:
         route: Route,
         outcomes: Outcomes,
         settled: Callable[[Attempt], None],
+        batches: bool = False,
     ) -> None:
         self._loop = loop
         self._route = route
@@ -86,11 +100,13 @@ class Reports:
         self._waiting: dict[Report, asyncio.TimerHandle] = {}
         self._senders: set[asyncio.Task[None]] = set()
         self._stopping = False
+        self._batches = batches
+        self._lanes = BATCHES_IN_FLIGHT if batches else MAX_IN_FLIGHT
 
     def send(self, report: Report) -> None:
-        """Queues a report; it leaves at once unless `MAX_IN_FLIGHT` are under way."""
+        """Queues a report; it leaves at once unless as many calls as are allowed are under way."""
         self._queue.append(report)
-        if len(self._senders) < MAX_IN_FLIGHT:
+        if len(self._senders) < self._lanes:
             sender = self._loop.create_task(self._send_queued())
             self._senders.add(sender)
             sender.add_done_callback(self._senders.discard)
@@ -126,30 +142,46 @@ class Reports:
     async def _send_queued(self) -> None:
         # A sender lives through a burst: a task per report would be another asyncio.Task beside grpc's own.
         while self._queue:
-            await self._send_one(self._queue.popleft())
+            taken = take_batch(self._queue) if self._batches else [self._queue.popleft()]
+            reports = [report for report in taken if not _is_stale(report)]
+            if reports:
+                await self._send(reports)
 
-    async def _send_one(self, report: Report) -> None:
-        attempt = report.attempt
-        if not report.terminal and attempt is not None and not attempt.running:
-            return
+    async def _send(self, reports: list[Report]) -> None:
         calls = self._route.calls
-        report.event.worker_id = self._route.worker_id
         try:
-            await calls.send_step_action_event(report.event, policy=ONCE)
+            await self._call(calls, reports)
         except EngineError as error:
             if error.code() is StatusCode.UNAVAILABLE:
                 self._route.channel_failed(calls)
-            self._failed(report, error)
+            if len(reports) > 1 and error.code() in ONE_REPORT_IS_WRONG:
+                for report in reports:
+                    await self._send([report])
+                return
+            for report in reports:
+                self._failed(report, error)
         except asyncio.CancelledError:
             if self._closing_down():
                 raise
             # grpc cancels the calls of a channel that closes under them.
-            self._repeat(report)
+            for report in reports:
+                self._repeat(report)
         except Exception:
-            logger.exception("a report of %s could not be sent", report.event.task_run_external_id)
-            self._settle(report)
+            logger.exception("the report of %s could not be sent", reports[0].event.task_run_external_id)
+            for report in reports:
+                self._settle(report)
         else:
-            self._settle(report)
+            for report in reports:
+                self._settle(report)
+
+    async def _call(self, calls: Calls, reports: list[Report]) -> None:
+        worker_id = self._route.worker_id
+        if len(reports) > 1:
+            together = batch_event([report.event for report in reports], worker_id)
+            await calls.send_batch_action_event(together, policy=ONCE)
+            return
+        reports[0].event.worker_id = worker_id
+        await calls.send_step_action_event(reports[0].event, policy=ONCE)
 
     def _closing_down(self) -> bool:
         task = asyncio.current_task()
