@@ -43,7 +43,7 @@ from hatchet.rest.health import Health, build_health_app
 from hatchet.rest.http_server import HttpServer
 from hatchet.rest.ports import About, Services
 from hatchet.settings import Settings
-from hatchet.store.leases import HeldLease
+from hatchet.store.leases import HeldLease, release_all
 from hatchet.store.migrations import migrate
 from hatchet.store.pool import Database
 from hatchet.store.workers_read import WorkersRead
@@ -132,6 +132,9 @@ class Server:
             clock=clock,
             ids=ids,
         )
+        if settings.database_dsn() is None:
+            # The embedded database is ours alone: an instance that was killed need not be waited for.
+            await release_all(database)
         engine = Engine(settings, database, hot, relaxed, clock, ids)
         await engine.start()
         self._stops.append(("engine", engine.stop))

@@ -7,7 +7,8 @@ import uuid
 from typing import Any
 
 import pytest
-from engine_fixture import OTHER_TENANT, TENANT, Action, Instance, Worker, until
+from engine_fixture import OTHER_TENANT, Instance
+from engine_worker import TENANT, Action, Worker, until
 
 from hatchet.core.errors import NotFound
 from hatchet.core.messages import ReportKind

@@ -8,7 +8,8 @@ import uuid
 from typing import Any
 
 import pytest
-from engine_fixture import OTHER_TENANT, Action, Instance, Worker
+from engine_fixture import OTHER_TENANT, Instance
+from engine_worker import Action, Worker
 
 from hatchet.core.errors import InvalidArgument
 from hatchet.core.messages import ReportKind, TaskReport

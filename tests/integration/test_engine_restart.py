@@ -6,7 +6,8 @@ import asyncio
 
 import asyncpg
 import pytest
-from engine_fixture import TENANT, Action, Instance, World, until
+from engine_fixture import Instance, World
+from engine_worker import TENANT, Action, until
 
 from hatchet.core.errors import HatchetError, Unavailable
 from hatchet.core.messages import ReportKind
@@ -143,7 +144,7 @@ async def test_an_orderly_stop_hands_over_at_once_and_loses_nothing(world: World
     runs = await one.run_many(50)
     await one.stop()
     two = await world.engine()
-    worker = await two.worker(slots=50, completes=True)
+    await two.worker(slots=50, completes=True)
     for run_id in runs:
         await two.ended(run_id, RunStatus.COMPLETED)
     [lease] = await two.rows("SELECT epoch, holder FROM lease WHERE name = $1", f"scheduler:{TENANT}")
@@ -198,7 +199,7 @@ async def test_a_run_that_was_written_without_an_answer_is_not_stuck(
     with pytest.raises(Unavailable):
         await one.run()
     [row] = await one.rows("SELECT id FROM task")
-    worker = await one.worker(completes=True)
+    await one.worker(completes=True)
     await one.ended(str(row["id"]), RunStatus.COMPLETED)
 
 

@@ -6,7 +6,8 @@ import asyncio
 import uuid
 
 import pytest
-from engine_fixture import OTHER_TENANT, TENANT, Ends, Instance, until
+from engine_fixture import OTHER_TENANT, Ends, Instance
+from engine_worker import TENANT, until
 
 from hatchet.core.errors import InvalidArgument, NotFound
 from hatchet.core.messages import ReportKind, RunFinished
@@ -44,7 +45,7 @@ async def test_c_7_2_no_end_while_a_retry_is_to_come(one: Instance) -> None:
 
 async def test_c_7_2_a_final_run_is_answered_at_once_from_memory_or_from_rows(one: Instance) -> None:
     await one.define()
-    worker = await one.worker(completes=True)
+    await one.worker(completes=True)
     run_id = await one.run()
     await one.ended(run_id, RunStatus.COMPLETED)
     remembered = await one.ends(run_id).of(run_id)
@@ -71,7 +72,7 @@ async def test_c_7_4_asking_again_is_answered_again(one: Instance) -> None:
 
 async def test_c_7_5_unknown_ids_wait_and_bad_ones_are_ignored(one: Instance) -> None:
     await one.define()
-    worker = await one.worker(completes=True)
+    await one.worker(completes=True)
     ends = one.ends("no id", "", str(uuid.uuid4()))
     run_id = await one.run()
     ends.ask(run_id.upper())
@@ -114,7 +115,7 @@ async def test_a_closed_subscription_hears_nothing_and_leaves_nothing_behind(one
 
 async def test_every_end_is_told_while_runs_end_and_are_asked_for_at_the_same_time(one: Instance) -> None:
     await one.define()
-    worker = await one.worker(slots=20, completes=True)
+    await one.worker(slots=20, completes=True)
     runs: list[str] = []
     ends = Ends(one)
     for _ in range(10):

@@ -6,7 +6,8 @@ import json
 from typing import Any
 
 import pytest
-from engine_fixture import TENANT, Action, Instance, Worker, until
+from engine_fixture import Instance
+from engine_worker import TENANT, Action, Worker, until
 
 from hatchet.core.messages import ReportKind
 from hatchet.core.statuses import RunStatus

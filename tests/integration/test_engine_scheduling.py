@@ -7,7 +7,8 @@ from collections import Counter
 from dataclasses import replace
 
 import pytest
-from engine_fixture import OTHER_TENANTS, TENANT, Action, Instance, Worker, until
+from engine_fixture import OTHER_TENANTS, Instance
+from engine_worker import TENANT, Action, until
 
 from hatchet.core.definitions import TaskDefinition, WorkflowDefinition
 from hatchet.core.errors import InvalidArgument
@@ -26,7 +27,7 @@ async def test_c_11_1_and_c_11_4_one_slot_serves_by_priority_then_in_order(one: 
     await one.define(default_priority=2)
     priorities = [1, 3, None, 1, 2, 3, None, 3, 1, 2]
     runs = [await one.run(priority=priority) for priority in priorities]
-    worker = await one.worker(slots=1)
+    worker = await one.worker(slots=1, is_open=False)
     running = Counter[str]()
 
     async def answer(action: Action) -> None:
@@ -36,6 +37,7 @@ async def test_c_11_1_and_c_11_4_one_slot_serves_by_priority_then_in_order(one: 
         await worker.complete(action)
 
     worker.answers(answer)
+    await worker.open()
     await finished(one, *runs)
     order = [runs.index(action.task_id) for action in worker.starts]
     levels = [2 if priority is None else priority for priority in priorities]
@@ -71,7 +73,7 @@ async def test_c_11_3_a_retry_goes_before_every_priority(one: Instance) -> None:
 
 async def test_c_11_5_a_task_that_no_worker_can_hold_does_not_block_the_others(one: Instance) -> None:
     await one.define(slot_requests={"default": 100})
-    worker = await one.worker(slots=2, completes=True)
+    await one.worker(slots=2, completes=True)
     large = await one.run_many(100, priority=3)
     # A new version of the same action asks for less.
     await one.define(slot_requests={"default": 1})
@@ -86,7 +88,7 @@ async def test_c_11_5_actions_that_nobody_serves_do_not_block_the_others(one: In
     for name in ("left", "right"):
         await one.define(name)
     waiting = await one.run_many(50, "left")
-    worker = await one.worker("right", completes=True)
+    await one.worker("right", completes=True)
     await finished(one, *await one.run_many(50, "right"))
     assert await one.status(waiting[0]) is RunStatus.QUEUED
 
@@ -106,7 +108,12 @@ async def test_c_11_6_a_task_waits_for_its_first_worker(one: Instance) -> None:
     await one.define()
     run_id = await one.run()
     assert await one.status(run_id) is RunStatus.QUEUED
-    worker = await one.worker(completes=True)
+
+    async def is_told() -> bool:
+        return "REQUEUED_NO_WORKER" in [event.type.value for event in await one.history(run_id)]
+
+    await until(is_told, "the history tells that there is no worker")
+    await one.worker(completes=True)
     await one.ended(run_id, RunStatus.COMPLETED)
 
 
@@ -218,7 +225,7 @@ async def test_poison_a_run_that_the_database_refuses_does_not_block_the_others(
     inputs = [f"[{number}]" for number in range(660, 672)]
     answers = await asyncio.gather(*(one.run(input=text) for text in inputs), return_exceptions=True)
     assert [text for text, answer in zip(inputs, answers, strict=True) if isinstance(answer, Exception)] == ["[666]"]
-    worker = await one.worker(slots=50, completes=True)
+    await one.worker(slots=50, completes=True)
     await finished(one, *(answer for answer in answers if isinstance(answer, str)))
 
 
@@ -235,7 +242,7 @@ async def test_the_scheduler_survives_an_error_of_its_own(one: Instance, monkeyp
         return real(*args)  # type: ignore[arg-type]
 
     monkeypatch.setattr(schedule, "place", place)
-    worker = await one.worker(completes=True)
+    await one.worker(completes=True)
     await one.ended(await one.run(), RunStatus.COMPLETED)
 
 
@@ -261,7 +268,7 @@ async def test_the_scheduler_survives_a_database_that_is_away_when_it_asks_for_i
         TENANT,
         refused,
     )
-    worker = await one.worker(completes=True)
+    await one.worker(completes=True)
     await one.ended(fine, RunStatus.COMPLETED)
     await until(lambda: asked, "the scheduler asks")
     await one.ended(await one.run(), RunStatus.COMPLETED)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import uuid
 
 import pytest
-from engine_fixture import OTHER_TENANT, TENANT, Instance, Worker, World, until
+from engine_fixture import OTHER_TENANT, Instance, World
+from engine_worker import TENANT, Worker, until
 
 from hatchet.core.errors import FailedPrecondition, NotFound, ResourceExhausted
 from hatchet.core.messages import WorkerRegistration

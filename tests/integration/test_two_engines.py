@@ -9,7 +9,8 @@ from functools import partial
 
 import pytest
 import pytest_asyncio
-from engine_fixture import TENANT, Action, Instance, Worker, World, until
+from engine_fixture import Instance, World
+from engine_worker import TENANT, Action, Worker, until
 
 from hatchet.core.messages import ReportKind
 from hatchet.core.statuses import RunStatus
@@ -127,7 +128,7 @@ async def test_c_2_38_pause_and_loss_of_a_worker_of_the_other_instance(pair: Pai
     await owner.watched(8)
     assert await owner.status(waiting) is RunStatus.QUEUED
     await owner.lose(far)
-    near = await owner.worker(completes=True)
+    await owner.worker(completes=True)
     await owner.ended(run_id, RunStatus.COMPLETED)
     await owner.ended(waiting, RunStatus.COMPLETED)
 
@@ -170,9 +171,9 @@ async def test_after_the_owner_was_killed_the_other_takes_over_within_10_s(
     await owner.kill()
     killed = loop.time()
     later = await other.run()
+    far.completes()
     await far.complete(action)
     assert (await ends.of(running)).results[0].status is RunStatus.COMPLETED
-    far.completes()
     await until(lambda: other.owns, "the other takes over", seconds=10 - (loop.time() - killed))
     for run_id in (waiting, later):
         await other.ended(run_id, RunStatus.COMPLETED)
@@ -210,7 +211,7 @@ async def test_a_stale_owner_that_tries_to_assign_lets_go(pair: Pair) -> None:
     await owner.define()
     await Loop.stop(owner.engine.leases)
     await until(lambda: other.owns, "the other takes over")
-    worker = await owner.worker(completes=True)
+    await owner.worker(completes=True)
     run_id = await owner.run()
     await until(lambda: owner.engine.owners.get(TENANT) is None, "the stale owner lets go")
     await other.ended(run_id, RunStatus.COMPLETED)
@@ -309,6 +310,6 @@ async def test_the_bus_listens_again_after_its_connection_broke(pair: Pair) -> N
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
         "WHERE datname = current_database() AND application_name = 'hatchet-bus'"
     )
-    far = await other.worker(completes=True)
+    await other.worker(completes=True)
     for _ in range(3):
         await owner.ended(await other.run(), RunStatus.COMPLETED)

@@ -112,8 +112,7 @@ class Control:
             policy = policy_of(task, self._max_internal_retries)
             decision = decide(where, event, policy, Counters(task.attempt, task.app_retries, task.internal_retries))
             if decision is not None:
-                worker_id = flight.worker_id if flight is not None else None
-                endings.append(Ending(tenant_id, task, decision, event.at, state.started_at, worker_id))
+                endings.append(Ending(tenant_id, task, decision, event.at, state.started_at))
         return endings, flights
 
     async def _running(self, tenant_id: str, task_id: str) -> Flight:

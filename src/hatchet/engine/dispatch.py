@@ -194,7 +194,7 @@ class Dispatch:
         policy = policy_of(flight.task, self._max_internal_retries)
         decision = decide(State.RUNNING, event, policy, flight.counters)
         if decision is not None:
-            await self._endings.end(Ending(flight.tenant_id, flight.task, decision, event.at, None, flight.worker_id))
+            await self._endings.end(Ending(flight.tenant_id, flight.task, decision, event.at))
 
     def _send(self, flight: Flight, payload: TaskPayload) -> None:
         sessions = self._sessions.get(flight.worker_id)

@@ -31,7 +31,6 @@ class Ending:
     decision: Decision
     at: float
     started_at: float | None = None
-    worker_id: str | None = None
 
 
 class Endings:

@@ -20,8 +20,8 @@ from hatchet.store.pool import Database
 
 log = structlog.get_logger("hatchet.engine")
 
-RENEW_SECONDS = 2.0
-LEASE_SECONDS = 6.0
+RENEW_SECONDS = 1.5
+LEASE_SECONDS = 5.0
 DEAD_SECONDS = 8.0
 FORGET_SECONDS = 86_400.0
 

@@ -140,7 +140,7 @@ class Reports:
         decision = decide(State.RUNNING, event, policy, flight.counters)
         if decision is None:
             return None
-        return Ending(flight.tenant_id, flight.task, decision, event.at, flight.started_at, flight.worker_id)
+        return Ending(flight.tenant_id, flight.task, decision, event.at, flight.started_at)
 
     def _event(self, report: TaskReport) -> Event:
         kind, payload = _TERMINAL[report.kind], report.payload

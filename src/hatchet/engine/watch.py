@@ -286,8 +286,7 @@ class Watch(Loop):
             decision = decide(state, event, policy, counters)
             if decision is not None:
                 started_at = flight.started_at if flight is not None else None
-                worker_id = flight.worker_id if flight is not None else None
-                endings.append(Ending(self._scheduler.tenant_id, task, decision, now, started_at, worker_id))
+                endings.append(Ending(self._scheduler.tenant_id, task, decision, now, started_at))
         written = await self._endings.end_all_fenced(endings, self._scheduler.lease)
         if written < len(endings):
             self._scheduler.touched([ending.task.id for ending in endings])

@@ -44,6 +44,14 @@ async def leave(database: Database, instance_id: str, forget_before: float) -> N
     await database.execute("instance_leave", instance_id, forget_before)
 
 
+async def release_all(database: Database) -> None:
+    """Free every lease without waiting for it to expire: only for a database that nobody else can be using.
+
+    An owner that lives all the same is fenced off, because the next one raises the epoch.
+    """
+    await database.execute("lease_release_all")
+
+
 async def still_held(database: Database, name: str, epoch: int) -> bool:
     """Whether ``epoch`` is the newest of the lease."""
     rows = await database.fetch("lease_epoch", name)
