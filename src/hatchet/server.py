@@ -317,6 +317,7 @@ class Engine:
             takes=takes,
             gained=self.ownership.gained,
             lost=self.ownership.lost,
+            met=self._met,
         )
 
     async def start(self) -> None:
@@ -354,6 +355,9 @@ class Engine:
             clock=self.clock,
             max_message_bytes=max_message_bytes,
         )
+
+    def _met(self, peers: frozenset[str]) -> None:
+        self.workers.peers = peers
 
     def _scheduler(self, tenant_id: str, lease: HeldLease) -> TenantScheduler:
         return TenantScheduler(

@@ -112,6 +112,9 @@ class Engine:
     async def report(self, tenant_id: str, report: TaskReport) -> None:
         self._note("report", tenant_id, report)
 
+    async def report_all(self, tenant_id: str, reports: Sequence[TaskReport]) -> None:
+        self._note("report_all", tenant_id, list(reports))
+
     async def cancel(self, tenant_id: str, ids: Sequence[str]) -> list[str]:
         self._note("cancel", tenant_id, list(ids))
         return list(ids)

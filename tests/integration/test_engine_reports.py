@@ -260,3 +260,29 @@ async def test_poison_one_report_that_the_database_refuses_does_not_block_the_ot
             assert (await one.details(run_id)).tasks[0].error == "plain"
     assert await one.status(runs[7]) is RunStatus.RUNNING
     assert one.free(worker) == 19
+
+
+async def test_several_reports_in_one_call_each_end_their_attempt_and_a_repeat_changes_nothing(one: Instance) -> None:
+    await one.define()
+    worker = await one.worker()
+    runs = [await one.run() for _ in range(3)]
+    actions = [await worker.started(run_id) for run_id in runs]
+    reports = [
+        TaskReport(task_id=action.task_id, kind=ReportKind.COMPLETED, payload=f'{{"n":{n}}}', retry_count=0, at=0.0)
+        for n, action in enumerate(actions)
+    ]
+    await one.engine.reports.report_all(actions[0].tenant_id, [*reports, reports[0]])
+    outputs = [(await one.ended(run_id, RunStatus.COMPLETED)).tasks[0].output for run_id in runs]
+    assert outputs == ['{"n":0}', '{"n":1}', '{"n":2}']
+    assert one.engine.reports.late == 1
+
+
+async def test_c_5_25_an_unknown_task_in_a_call_does_not_keep_the_others_from_ending(one: Instance) -> None:
+    _, action, run_id = await attempt(one)
+    reports = [
+        TaskReport(task_id=task_id, kind=ReportKind.COMPLETED, payload="{}", retry_count=0, at=0.0)
+        for task_id in (str(uuid.uuid4()), run_id)
+    ]
+    with pytest.raises(InvalidArgument, match="unknown task"):
+        await one.engine.reports.report_all(action.tenant_id, reports)
+    await one.ended(run_id, RunStatus.COMPLETED)

@@ -471,3 +471,30 @@ async def test_c_7_12_results_that_cannot_be_sent_are_dropped_but_the_end_is_tol
 async def test_an_output_that_fits_into_a_message_is_delivered() -> None:
     [event] = await delivered(finished(a_result(RunStatus.COMPLETED, output="x" * 4_000_000)))
     assert len(event.results[0].output) == 4_000_000
+
+
+async def test_reports_that_share_a_call_arrive_as_single_ones() -> None:
+    item = pb.BatchActionEventItem(
+        task_run_external_id=TASK, event_payload="boom", retry_count=2, should_not_retry=True, retry_after_ms=5
+    )
+    bare = pb.BatchActionEventItem(task_run_external_id=TASK)
+    request = pb.BatchActionEvent(
+        worker_id=WORKER, action_id="a:b", event_type=pb.STEP_EVENT_TYPE_FAILED, items=[item, bare]
+    )
+    async with a_world() as world:
+        answer = await world.call("/Dispatcher/SendBatchActionEvent", request, pb.ActionEventResponse)
+        now = world.clock.now()
+        [(name, (first, second))] = world.engine.asked
+    assert (name, answer.worker_id) == ("report_all", WORKER)
+    assert (first.task_id, first.payload, first.retry_count, first.retry_after_ms) == (TASK, "boom", 2, 5)
+    assert first.should_not_retry
+    assert (second.retry_count, second.retry_after_ms, second.should_not_retry, second.at) == (None, None, False, now)
+
+
+async def test_batch_tasks_are_refused_by_name() -> None:
+    request = pb.BatchActionEvent(batch_id="batch", event_type=pb.STEP_EVENT_TYPE_COMPLETED)
+    async with a_world() as world:
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await world.call("/Dispatcher/SendBatchActionEvent", request, pb.ActionEventResponse)
+    assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
+    assert "batch tasks" in (caught.value.details() or "")

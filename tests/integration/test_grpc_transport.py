@@ -205,7 +205,10 @@ async def test_c_0_8_unknown_fields_are_ignored() -> None:
 
 SERVED = {
     *(f"/Dispatcher/{name}" for name in ("Register", "Listen", "ListenV2", "Heartbeat", "SubscribeToWorkflowRuns")),
-    *(f"/Dispatcher/{name}" for name in ("SendStepActionEvent", "PutOverridesData", "Unsubscribe", "RefreshTimeout")),
+    *(
+        f"/Dispatcher/{name}"
+        for name in ("SendStepActionEvent", "SendBatchActionEvent", "PutOverridesData", "Unsubscribe", "RefreshTimeout")
+    ),
     *(f"/Dispatcher/{name}" for name in ("ReleaseSlot", "UpsertWorkerLabels", "GetVersion")),
     *(f"/WorkflowService/{name}" for name in ("TriggerWorkflow", "BulkTriggerWorkflow")),
     *(f"/v1.AdminService/{name}" for name in ("PutWorkflow", "CancelTasks", "TriggerWorkflowRun", "GetRunDetails")),

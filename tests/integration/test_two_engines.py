@@ -303,8 +303,9 @@ async def test_a_lost_cancel_frees_the_slot_of_the_owners_worker(losses: Losses,
     await until(lambda: owner.free(near) == 1, "the slot is free")
 
 
-async def test_the_bus_listens_again_after_its_connection_broke(pair: Pair) -> None:
+async def test_the_bus_listens_again_after_its_connection_broke(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     owner, other = pair
+    monkeypatch.setattr(watch, "CONFIRM_SECONDS", 0.5)
     await owner.define()
     await owner.rows(
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "

@@ -7,9 +7,14 @@ from __future__ import annotations
 
 import time
 
+import structlog
 import uuid_utils
 
 from hatchet.store.pool import Database
+
+log = structlog.get_logger("hatchet.engine")
+
+SUSPICIOUS_SECONDS = 5.0
 
 
 class DatabaseClock:
@@ -27,6 +32,9 @@ class DatabaseClock:
         [row] = await database.fetch("clock_read")
         after = time.time()
         self.follow(row["now"], before, after)
+        if abs(self._offset) > SUSPICIOUS_SECONDS:
+            # Ids carry this machine's own time, and other instances look for new tasks by it.
+            log.warning("this machine's clock differs from the database's; set it", seconds=round(self._offset, 1))
 
     def follow(self, database_now: float, before: float, after: float) -> None:
         """Set the shift from a reading made between ``before`` and ``after`` on this machine's clock.

@@ -91,9 +91,9 @@ class Control:
         """
         flight = await self._running(tenant_id, task_id)
         timeout_at = flight.timeout_at + increment_seconds
-        flight.timeout_at = timeout_at
         now = self._clock.now()
         await append_note(self._database, tenant_id, task_id, flight.task.attempt, now, "TIMEOUT_REFRESHED", timeout_at)
+        flight.timeout_at = max(flight.timeout_at, timeout_at)
         if self._owners.get(tenant_id) is None:
             self._bus.publish("touched", tenant=tenant_id, ids=[task_id])
         return timeout_at

@@ -127,22 +127,28 @@ class Dispatch:
                 missing.setdefault(flight.tenant_id, []).append(flight)
             else:
                 self._send(flight, payload)
-        for key, tasks in elsewhere.items():
-            tenant_id, instance_id = key.split("/")
-            self._bus.publish_ids("deliver", tasks, tenant=tenant_id, to=instance_id)
+        self._tell_elsewhere(elsewhere)
         for tenant_id, waiting in missing.items():
             found = await read_payloads(self._database, tenant_id, [flight.task.id for flight in waiting])
             for flight in waiting:
                 if self._flights.get(flight.task.id) is flight:
                     self._send(flight, found[flight.task.id])
 
+    def remind(self, flights: Sequence[Flight]) -> None:
+        """Tell the instances that hold the workers' streams once more: the first message may have been lost."""
+        elsewhere: dict[str, list[str]] = {}
+        for flight in flights:
+            instance_id = self._listener_elsewhere(flight)
+            if instance_id is not None:
+                elsewhere.setdefault(f"{flight.tenant_id}/{instance_id}", []).append(flight.task.id)
+        self._tell_elsewhere(elsewhere)
+
     def cancel(self, tenant_id: str, flight: Flight) -> None:
         """Tell the worker to stop an attempt (C-5.18 to C-5.22); it need not answer."""
         if flight.worker_id in self._sessions:
             self._sessions[flight.worker_id][-1].push(_action(flight, EMPTY, ActionKind.CANCEL), None)
             return
-        record = self._workers.get(flight.worker_id)
-        if record is not None and record.row.listener_instance not in (None, self._instance_id):
+        if self._listener_elsewhere(flight) is not None:
             self._bus.publish(
                 "cancel", tenant=tenant_id, task=flight.task.id, attempt=flight.task.attempt, worker=flight.worker_id
             )
@@ -206,12 +212,22 @@ class Dispatch:
         session.push(_action(flight, payload, ActionKind.START), flight)
 
     def _send_elsewhere(self, flight: Flight, elsewhere: dict[str, list[str]]) -> None:
-        record = self._workers.get(flight.worker_id)
-        instance_id = record.row.listener_instance if record is not None else None
-        if instance_id is None or instance_id == self._instance_id:
+        instance_id = self._listener_elsewhere(flight)
+        if instance_id is None:
             self._background.spawn(self._hand_over_failed(flight, "its worker has no open stream"))
             return
         elsewhere.setdefault(f"{flight.tenant_id}/{instance_id}", []).append(flight.task.id)
+
+    def _listener_elsewhere(self, flight: Flight) -> str | None:
+        """The other instance that holds the stream of the flight's worker; None when there is none."""
+        record = self._workers.get(flight.worker_id)
+        instance_id = record.row.listener_instance if record is not None else None
+        return None if instance_id == self._instance_id else instance_id
+
+    def _tell_elsewhere(self, elsewhere: dict[str, list[str]]) -> None:
+        for key, tasks in elsewhere.items():
+            tenant_id, instance_id = key.split("/")
+            self._bus.publish_ids("deliver", tasks, tenant=tenant_id, to=instance_id)
 
     def _deliver_for_owner(self, message: dict[str, object]) -> None:
         ids = message.get("ids")

@@ -27,13 +27,24 @@ FORGET_SECONDS = 86_400.0
 
 Gained = Callable[[HeldLease], Awaitable[None]]
 Lost = Callable[[str], Awaitable[None]]
+Met = Callable[[frozenset[str]], None]
+"""Called with the other live instances whenever they were looked at."""
 
 
 class LeaseKeeper(Loop):
     """Keeps this instance alive in the table of instances, and its leases held."""
 
     def __init__(
-        self, database: Database, bus: Bus, clock: Clock, instance_id: str, *, takes: bool, gained: Gained, lost: Lost
+        self,
+        database: Database,
+        bus: Bus,
+        clock: Clock,
+        instance_id: str,
+        *,
+        takes: bool,
+        gained: Gained,
+        lost: Lost,
+        met: Met,
     ) -> None:
         super().__init__("lease-keeper", RENEW_SECONDS)
         self._database = database
@@ -44,6 +55,7 @@ class LeaseKeeper(Loop):
         self._takes = takes
         self._gained = gained
         self._lost = lost
+        self._met = met
         self._held: dict[str, HeldLease] = {}
         self._peers: frozenset[str] = frozenset()
         bus.on("hello", self._greeted)
@@ -101,3 +113,4 @@ class LeaseKeeper(Loop):
     def _meet(self, peers: frozenset[str]) -> None:
         self._peers = peers
         self._bus.has_peers = bool(peers)
+        self._met(peers)

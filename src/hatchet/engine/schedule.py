@@ -108,7 +108,7 @@ class TenantScheduler:
         slots = self.pool.get(worker_id)
         if slots is None:
             slots = self._admit(record)
-        was_assignable, slots.assignable = slots.assignable, record.is_assignable(self._clock.now())
+        was_assignable, slots.assignable = slots.assignable, self._workers.is_assignable(record)
         if slots.assignable and not was_assignable:
             self._wake.set()
 

@@ -158,7 +158,7 @@ class Watch(Loop):
         if since is not None:
             return since
         record = self._workers.get(worker_id)
-        if record is None or record.row.listener_instance in (None, self._instance_id):
+        if record is None or record.row.listener_instance not in self._workers.peers:
             return None
         return record.row.session_started_at or 0.0
 
@@ -192,15 +192,12 @@ class Watch(Loop):
             self._instance_id,
         )
         scheduler.accepted(await ready_tasks(self._registration, rows))
+        old = [flight for flight in scheduler.flying.values() if now - flight.assigned_at > 1.0]
+        self._dispatch.remind([flight for flight in old if flight.sent_on is None and not flight.is_confirmed])
         # Another instance may have cancelled or released a task whose worker is here, too; that is rare.
         everybody = self._turns % LOCAL_CHECK_TURNS == 0
         scheduler.touched(
-            [
-                flight.task.id
-                for flight in scheduler.flying.values()
-                if now - flight.assigned_at > 1.0
-                and (everybody or self._dispatch.session_since(flight.worker_id) is None)
-            ]
+            [flight.task.id for flight in old if everybody or self._dispatch.session_since(flight.worker_id) is None]
         )
 
     async def _reconcile(self) -> None:

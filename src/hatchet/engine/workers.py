@@ -40,14 +40,17 @@ class WorkerRecord:
         """Open streams to the worker on this instance."""
         self.had_session = False
 
-    def is_assignable(self, now: float) -> bool:
-        """Whether the worker may receive work: a stream, a fresh heartbeat, neither paused nor gone (C-2.24)."""
+    def is_assignable(self, now: float, peers: frozenset[str]) -> bool:
+        """Whether the worker may receive work: a stream, a fresh heartbeat, neither paused nor gone (C-2.24).
+
+        A stream that another instance holds counts while that instance is among the live ``peers``.
+        """
         row = self.row
         if row.is_paused or row.is_unsubscribed:
             return False
         if self.sessions:
             return now - self.last_seen <= FRESH_SECONDS
-        return row.listener_instance is not None and now - self.last_seen <= REMOTE_FRESH_SECONDS
+        return row.listener_instance in peers and now - self.last_seen <= REMOTE_FRESH_SECONDS
 
 
 class Workers(Loop):
@@ -66,6 +69,8 @@ class Workers(Loop):
         self._instance_id = instance_id
         self._records: dict[str, WorkerRecord] = {}
         self._unwritten: dict[str, float] = {}
+        self.peers: frozenset[str] = frozenset()
+        """The other live instances; kept by the lease keeper."""
         self._on_unsubscribe: list[Callable[[str], None]] = []
 
     def on_unsubscribe(self, callback: Callable[[str], None]) -> None:
@@ -126,6 +131,10 @@ class Workers(Loop):
         if record is None or record.row.tenant_id != tenant_id:
             raise NotFound(f"worker not found: {worker_id}; register again")
         return record
+
+    def is_assignable(self, record: WorkerRecord) -> bool:
+        """Whether the worker may receive work now."""
+        return record.is_assignable(self._clock.now(), self.peers)
 
     def get(self, worker_id: str) -> WorkerRecord | None:
         """The record if this instance knows the worker."""
