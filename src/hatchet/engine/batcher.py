@@ -24,11 +24,12 @@ Flush = Callable[[Sequence[Item]], Awaitable[Sequence[Result]]]
 class Pace:
     """Keeps the starts of flushes apart: at least ``gap`` seconds, and longer while flushes take long.
 
-    A flush that took long was one of a busy server; waiting twice its time makes the next batch larger instead of
+    A flush that took long was one of a busy server; waiting some times as long makes the next batch larger instead of
     letting many small ones compete. The first flush after a pause never waits.
     """
 
-    LONGEST = 0.010
+    LONGEST = 0.020
+    TIMES = 4
 
     def __init__(self, gap: float) -> None:
         self._gap = gap
@@ -46,7 +47,7 @@ class Pace:
     def done(self) -> None:
         """The flush that :meth:`wait` let start is over."""
         took = asyncio.get_running_loop().time() - self._started
-        self._next_start = self._started + max(self._gap, min(2 * took, self.LONGEST)) if self._gap else 0.0
+        self._next_start = self._started + max(self._gap, min(self.TIMES * took, self.LONGEST)) if self._gap else 0.0
 
 
 class Batcher(Generic[Item, Result]):
