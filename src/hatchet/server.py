@@ -1,4 +1,7 @@
-"""The composition root: the only module that wires. Everything else gets its collaborators handed in."""
+"""The composition root: the only module that wires. Everything else gets its collaborators handed in.
+
+``Engine.__init__`` is long on purpose: it is the list of who gets whom, with nothing decided in between.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ from hatchet.engine.control import Control
 from hatchet.engine.dispatch import Dispatch
 from hatchet.engine.endings import Endings
 from hatchet.engine.identity import Tokens
-from hatchet.engine.keyfile import KeySource, load
+from hatchet.engine.keyfile import load
 from hatchet.engine.leases import LeaseKeeper
 from hatchet.engine.memory import Flights, Owners, PayloadCache
 from hatchet.engine.ownership import Ownership
@@ -27,7 +30,7 @@ from hatchet.engine.rebuild import Rebuild
 from hatchet.engine.registration import Registration
 from hatchet.engine.report import Reports
 from hatchet.engine.schedule import TenantScheduler
-from hatchet.engine.seed import SeedValues, seed
+from hatchet.engine.seed import seed
 from hatchet.engine.sweep import FlightSweep
 from hatchet.engine.tenants import Tenants
 from hatchet.engine.trigger import Trigger
@@ -47,6 +50,7 @@ from hatchet.store.leases import HeldLease, release_all
 from hatchet.store.migrations import migrate
 from hatchet.store.pool import Database
 from hatchet.store.workers_read import WorkersRead
+from hatchet.wiring import key_source, seed_values
 
 log = structlog.stdlib.get_logger("hatchet.server")
 
@@ -118,7 +122,7 @@ class Server:
         self._stops.append(("database", hot.close))
         clock, ids = DatabaseClock(), UuidIds()
         await clock.measure(database)
-        await seed(database, _seed_values(settings), clock=clock, ids=ids)
+        await seed(database, seed_values(settings), clock=clock, ids=ids)
         await self._start_part("upkeep", Upkeep(database, clock))
         grpc_port = settings.grpc_port or _free_port(settings.grpc_bind_address)
         http_port = settings.port or _free_port(settings.grpc_bind_address)
@@ -126,7 +130,7 @@ class Server:
         self.server_url = settings.server_url(http_port)
         self._tokens = Tokens(
             database=database,
-            keys=load(_key_source(settings)),
+            keys=load(key_source(settings, settings.data_dir)),
             server_url=self.server_url,
             grpc_broadcast_address=self.grpc_address,
             clock=clock,
@@ -394,27 +398,6 @@ async def _end_streams(engine: Engine, grpc_server: GrpcServer) -> None:
     """Worker streams end first, by ourselves: the transport would otherwise wait its whole grace for them."""
     engine.dispatch.close_all()
     await grpc_server.stop(STOP_GRACE_SECONDS)
-
-
-def _seed_values(settings: Settings) -> SeedValues:
-    return SeedValues(
-        tenant_id=settings.default_tenant_id,
-        tenant_name=settings.default_tenant_name,
-        tenant_slug=settings.default_tenant_slug,
-        admin_email=settings.admin_email,
-        admin_name=settings.admin_name,
-        admin_password=settings.admin_password,
-    )
-
-
-def _key_source(settings: Settings) -> KeySource:
-    return KeySource(
-        directory=settings.data_dir / "keys",
-        private_text=settings.jwt_private_keyset,
-        private_file=settings.jwt_private_keyset_file,
-        public_text=settings.jwt_public_keyset,
-        public_file=settings.jwt_public_keyset_file,
-    )
 
 
 def _free_port(host: str) -> int:

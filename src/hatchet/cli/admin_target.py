@@ -14,12 +14,13 @@ from hatchet.cli.home import home, private_directory
 from hatchet.core.errors import FailedPrecondition
 from hatchet.engine.clock import DatabaseClock, UuidIds
 from hatchet.engine.identity import Tokens
-from hatchet.engine.keyfile import FILE_NAME, PRIVATE_VARIABLE, KeySource, load
-from hatchet.engine.seed import SeedValues, seed
+from hatchet.engine.keyfile import FILE_NAME, PRIVATE_VARIABLE, load
+from hatchet.engine.seed import seed
 from hatchet.postgres import EmbeddedPostgres
 from hatchet.settings import Settings
 from hatchet.store.migrations import applied, migrate
 from hatchet.store.pool import Database
+from hatchet.wiring import key_source, seed_values
 
 
 @dataclass(slots=True, frozen=True, kw_only=True)
@@ -49,29 +50,6 @@ class Target:
     async def seed(self) -> None:
         """Create what is missing of the default tenant and the first user."""
         await seed(self.database, seed_values(self.settings), clock=self.clock, ids=UuidIds())
-
-
-def key_source(settings: Settings, data_dir: Path) -> KeySource:
-    """Where the server of ``data_dir`` gets its keys."""
-    return KeySource(
-        directory=data_dir / "keys",
-        private_text=settings.jwt_private_keyset,
-        private_file=settings.jwt_private_keyset_file,
-        public_text=settings.jwt_public_keyset,
-        public_file=settings.jwt_public_keyset_file,
-    )
-
-
-def seed_values(settings: Settings) -> SeedValues:
-    """What the settings say about the first tenant and user (behaviour-rest R-8.8)."""
-    return SeedValues(
-        tenant_id=settings.default_tenant_id,
-        tenant_name=settings.default_tenant_name,
-        tenant_slug=settings.default_tenant_slug,
-        admin_email=settings.admin_email,
-        admin_name=settings.admin_name,
-        admin_password=settings.admin_password,
-    )
 
 
 @asynccontextmanager

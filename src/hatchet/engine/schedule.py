@@ -77,6 +77,7 @@ class TenantScheduler:
         self._wake = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
         self._task: asyncio.Task[None] | None = None
+        self._is_stopped = False
 
     # What the rest of the instance tells (hatchet.engine.memory.Owner) ---------------------------------------------
 
@@ -195,6 +196,7 @@ class TenantScheduler:
 
     async def stop(self) -> None:
         """End without waiting for tasks: another owner goes on from the rows."""
+        self._is_stopped = True
         if self._timer is not None:
             self._timer.cancel()
         task, self._task = self._task, None
@@ -204,7 +206,8 @@ class TenantScheduler:
                 await task
 
     async def _run(self) -> None:
-        while True:
+        # A pass that finds the lease lost stops its own scheduler.
+        while not self._is_stopped:
             await self._wake.wait()
             await self._pace.wait()
             self._wake.clear()
@@ -285,6 +288,8 @@ class TenantScheduler:
             worker.give_back(task.version.tasks[0].slots)
             if self._placing.pop(task.id, None) is not None:
                 self.queues.put_back(task, was_away=True)
+            else:
+                task.place = GONE
 
     def _admit(self, record: WorkerRecord) -> WorkerSlots:
         slots = WorkerSlots(record.id, record.row.actions, record.row.slots)
