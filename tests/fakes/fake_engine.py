@@ -116,6 +116,10 @@ class FakeEngine:
     ) -> None:
         self._failures[method].extend([Failure(code, details, trailers)] * times)
 
+    def fail_no_more(self, method: str) -> None:
+        """Forget the failures of the method that nobody met."""
+        self._failures[method].clear()
+
     def complete(self, run: FakeRun, output: object = None, *, name: str | None = None) -> None:
         """End a run with an output."""
         text = None if output is None else json.dumps(output)
