@@ -123,7 +123,9 @@ class Server:
         clock, ids = DatabaseClock(), UuidIds()
         await clock.measure(database)
         await seed(database, seed_values(settings), clock=clock, ids=ids)
-        await self._start_part("upkeep", Upkeep(database, clock))
+        await self._start_part(
+            "upkeep", Upkeep(database, clock, settings.retention_seconds if settings.data_retention else None)
+        )
         grpc_port = settings.grpc_port or _free_port(settings.grpc_bind_address)
         http_port = settings.port or _free_port(settings.grpc_bind_address)
         self.grpc_address = settings.broadcast_address(grpc_port)

@@ -9,8 +9,10 @@ import uuid
 import asyncpg
 import pytest
 
+from hatchet.core.clock import HeldClock
 from hatchet.core.ids import lowest_at
-from hatchet.store.partitions import DAY, FACT_TABLES, ensure_partitions, partition_name
+from hatchet.engine.upkeep import Upkeep
+from hatchet.store.partitions import DAY, FACT_TABLES, drop_partitions, ensure_partitions, partition_name
 from hatchet.store.pool import Database
 
 # Far from the days that the template database has already.
@@ -95,3 +97,50 @@ async def test_making_them_does_not_wait_for_open_transactions_that_write(databa
 
 async def test_the_template_covers_the_present(database: Database) -> None:
     assert await ensure_partitions(database, time.time(), days_ahead=0) == 0
+
+
+async def test_old_days_are_dropped_and_the_others_stay(database: Database) -> None:
+    await ensure_partitions(database, NOW)
+    yesterday, today = int(NOW // DAY) - 1, int(NOW // DAY)
+    dropped = await drop_partitions(database, today * DAY)
+    assert {partition_name(table, yesterday) for table in FACT_TABLES} <= set(dropped)
+    for table in FACT_TABLES:
+        left = await _partitions(database.dsn, table)
+        assert partition_name(table, today) in left
+        assert partition_name(table, yesterday) not in left
+    assert await drop_partitions(database, today * DAY) == []
+
+
+async def test_a_day_that_somebody_reads_is_left_for_the_next_time(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hatchet.store.partitions._PATIENCE", "50ms")
+    await ensure_partitions(database, NOW)
+    connection = await asyncpg.connect(database.dsn)
+    try:
+        async with connection.transaction():
+            await connection.fetch("SELECT count(*) FROM task")
+            assert await drop_partitions(database, NOW + 3 * DAY) == []
+        assert await drop_partitions(database, NOW + 3 * DAY) != []
+    finally:
+        await connection.close()
+
+
+@pytest.mark.parametrize(("watermark", "is_kept"), [(NOW - 90 * DAY, True), (NOW - 1, False), (None, True)])
+async def test_the_retention_never_takes_a_day_with_an_unfinished_task(
+    database: Database, watermark: float | None, is_kept: bool
+) -> None:
+    """Design section 10, unbounded table: what is old goes, unless a task of that day has not ended."""
+    old = NOW - 60 * DAY
+    await ensure_partitions(database, old)
+    connection = await asyncpg.connect(database.dsn)
+    try:
+        await connection.execute(
+            "INSERT INTO lease (name, expires_at, low_watermark) VALUES ('scheduler:x', now(), $1::uuid)",
+            None if watermark is None else lowest_at(watermark),
+        )
+    finally:
+        await connection.close()
+    upkeep = Upkeep(database, HeldClock(NOW), retention=30 * DAY)
+    await upkeep.turn()
+    assert (partition_name("task", int(old // DAY)) in await _partitions(database.dsn, "task")) is is_kept

@@ -1,32 +1,50 @@
-"""Chores that keep the tables in shape: day partitions exist before they are needed, and what has no
-partitions is forgotten (design section 4.8)."""
+"""Chores that keep the tables in shape: partitions of the coming days, an end to what is old (design section 4.8)."""
 
 from __future__ import annotations
 
+import structlog
+
 from hatchet.core.clock import Clock
+from hatchet.core.ids import time_of
 from hatchet.engine.component import Loop
 from hatchet.store.gaps import forget_gaps
-from hatchet.store.partitions import ensure_partitions
+from hatchet.store.leases import lowest_watermark
+from hatchet.store.partitions import drop_partitions, ensure_partitions
 from hatchet.store.pool import Database
 
+log = structlog.get_logger("hatchet.engine")
+
 HOUR = 3600.0
-GAPS_KEPT_SECONDS = 30 * 86_400.0
 
 
 class Upkeep(Loop):
-    """Makes the partitions of the coming days, at start and every hour."""
+    """Makes the partitions of the coming days and drops those that are older than the retention, every hour.
 
-    def __init__(self, database: Database, clock: Clock) -> None:
+    ``retention`` in seconds, None keeps everything. A day with an unfinished task is kept, and so are all after it.
+    """
+
+    def __init__(self, database: Database, clock: Clock, retention: float | None) -> None:
         super().__init__("upkeep", HOUR)
         self._database = database
         self._clock = clock
+        self._retention = retention
 
     async def start(self) -> None:
         # Nothing can be accepted before today's partitions exist.
-        await self.turn()
+        await ensure_partitions(self._database, self._clock.now())
         await super().start()
 
     async def turn(self) -> None:
         now = self._clock.now()
         await ensure_partitions(self._database, now)
-        await forget_gaps(self._database, now - GAPS_KEPT_SECONDS)
+        if self._retention is not None:
+            await self._forget(now - self._retention)
+
+    async def _forget(self, before: float) -> None:
+        unfinished = await lowest_watermark(self._database)
+        if unfinished is None:
+            return
+        before = min(before, time_of(unfinished))
+        await forget_gaps(self._database, before)
+        if dropped := await drop_partitions(self._database, before):
+            log.info("dropped what is older than the retention", partitions=dropped)

@@ -44,6 +44,12 @@ async def leave(database: Database, instance_id: str, forget_before: float) -> N
     await database.execute("instance_leave", instance_id, forget_before)
 
 
+async def lowest_watermark(database: Database) -> str | None:
+    """No unfinished task of any tenant is older than this id; None while some tenant's owner has not said yet."""
+    marks = [row["low_watermark"] for row in await database.fetch("lease_low_watermarks")]
+    return None if not marks or None in marks else str(min(marks))
+
+
 async def release_all(database: Database) -> None:
     """Free every lease without waiting for it to expire: only for a database that nobody else can be using.
 

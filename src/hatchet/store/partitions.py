@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+import asyncpg
+
 from hatchet.core.ids import lowest_at
 from hatchet.store.pool import Connected, Database
 from hatchet.store.statements import sql
@@ -12,6 +14,8 @@ FACT_TABLES = ("task", "task_assignment", "task_start", "task_result", "task_not
 """Tables partitioned by the UUIDv7 of their task."""
 
 DAY = 86_400.0
+
+_PATIENCE = "2s"
 
 _LOCK_KEY = 0x6861_7463_6865_7402
 
@@ -43,6 +47,39 @@ async def ensure_partitions(database: Database, now: float, *, days_ahead: int =
         for name in missing:
             await _create(transaction, name, *wanted[name])
     return len(missing)
+
+
+async def drop_partitions(database: Database, before: float) -> list[str]:
+    """Drop the days that end at or before ``before`` (seconds), oldest first; the names of what was dropped.
+
+    A day that somebody is reading is left for the next time: dropping waits ``_PATIENCE`` for its locks, no longer.
+    """
+    rows = await database.fetch("partitions_list", list(FACT_TABLES))
+    days: dict[int, list[str]] = {}
+    for row in rows:
+        day = _day_of(row["name"], row["parent"])
+        if day is not None and (day + 1) * DAY <= before:
+            days.setdefault(day, []).append(row["name"])
+    dropped: list[str] = []
+    for day in sorted(days):
+        try:
+            async with database.transaction() as transaction:
+                await transaction.fetch("partition_drop_timeout", _PATIENCE)
+                for name in sorted(days[day]):
+                    await transaction.raw.execute(sql("partition_drop").format(name=name))
+        except asyncpg.LockNotAvailableError:
+            break
+        dropped.extend(sorted(days[day]))
+    return dropped
+
+
+def _day_of(name: str, parent: str) -> int | None:
+    """The day of a partition that :func:`partition_name` named."""
+    try:
+        when = datetime.strptime(name.removeprefix(f"{parent}_"), "%Y%m%d").replace(tzinfo=UTC)
+    except ValueError:
+        return None
+    return int(when.timestamp() // DAY)
 
 
 async def _create(transaction: Connected, name: str, table: str, day: int) -> None:
