@@ -55,8 +55,11 @@ from hatchet.wiring import key_source, seed_values
 log = structlog.stdlib.get_logger("hatchet.server")
 
 STOP_GRACE_SECONDS = 10.0
+HOT_CONNECTIONS = 3
+"""Triggers and results keep one each, child runs need one for their transaction."""
 RELAXED_CONNECTIONS = 3
-HOT_CONNECTIONS = 4
+"""Assignments keep one; starts, heartbeats and sessions share the others."""
+FEWEST_READERS = 2
 
 
 class Server:
@@ -111,15 +114,7 @@ class Server:
             log.warning("SERVER_MSGQUEUE_KIND has no effect in this version: instances talk over PostgreSQL")
         self.dsn = await self._open_postgres()
         await migrate(self.dsn)
-        fewest, most = settings.database_pool
-        database = await Database.open(self.dsn, min_connections=fewest, max_connections=most)
-        self._stops.append(("database", database.close))
-        relaxed = await Database.open(
-            self.dsn, min_connections=1, max_connections=min(RELAXED_CONNECTIONS, most), hot=True, relaxed=True
-        )
-        self._stops.append(("database", relaxed.close))
-        hot = await Database.open(self.dsn, min_connections=1, max_connections=min(HOT_CONNECTIONS, most), hot=True)
-        self._stops.append(("database", hot.close))
+        database, hot, relaxed = await self._open_database()
         clock, ids = DatabaseClock(), UuidIds()
         await clock.measure(database)
         await seed(database, seed_values(settings), clock=clock, ids=ids)
@@ -155,6 +150,18 @@ class Server:
         self._stops.append(("postgres", postgres.stop))
         await self._start_part("postgres-keeper", PostgresKeeper(postgres))
         return dsn
+
+    async def _open_database(self) -> tuple[Database, Database, Database]:
+        """For reading, for the writers, and for writes that need not wait for the disk; sharing the allowed number."""
+        fewest, most = self._settings.database_pool
+        readers = max(FEWEST_READERS, most - HOT_CONNECTIONS - RELAXED_CONNECTIONS)
+        database = await Database.open(self.dsn, min_connections=min(fewest, readers), max_connections=readers)
+        self._stops.append(("database", database.close))
+        hot = await Database.open(self.dsn, max_connections=HOT_CONNECTIONS, hot=True)
+        self._stops.append(("database", hot.close))
+        relaxed = await Database.open(self.dsn, max_connections=RELAXED_CONNECTIONS, hot=True, relaxed=True)
+        self._stops.append(("database", relaxed.close))
+        return database, hot, relaxed
 
     async def _open_doors(
         self, engine: Engine, database: Database, clock: DatabaseClock, grpc_port: int, http_port: int
