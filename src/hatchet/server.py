@@ -12,7 +12,6 @@ from collections.abc import Awaitable, Callable
 import structlog
 
 from hatchet import __version__
-from hatchet.core.errors import FailedPrecondition
 from hatchet.engine.bus import Bus
 from hatchet.engine.clock import DatabaseClock, UuidIds
 from hatchet.engine.component import Component, Loop
@@ -79,12 +78,6 @@ class Server:
         self.health_port: int | None = None
         self.dsn = ""
         self.default_tenant_id = settings.default_tenant_id
-
-    async def issue_token(self, name: str) -> str:
-        """A new API token of the default tenant."""
-        if self._tokens is None:
-            raise FailedPrecondition("the server is not started")
-        return await self._tokens.issue(self.default_tenant_id, name=name)
 
     async def start(self) -> None:
         """Start everything, in order; returns when the server is ready. A failure leaves nothing running.

@@ -69,6 +69,7 @@ async def _serve(settings: Settings, *, graceful: bool) -> None:
     try:
         if await _started(server, stop):
             presence.announce(_runtime(server))
+            _tame_garbage_collector()
             log.info("ready", grpc=server.grpc_address, url=server.server_url, health_port=server.health_port)
             await stop.wait()
         log.info("stopping", graceful=graceful)

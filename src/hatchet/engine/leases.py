@@ -61,11 +61,6 @@ class LeaseKeeper(Loop):
         bus.on("hello", self._greeted)
         bus.on("released", lambda _: self.nudge())
 
-    @property
-    def peers(self) -> frozenset[str]:
-        """The other live instances."""
-        return self._peers
-
     async def start(self) -> None:
         # Twice: the first tick creates the lease rows of new tenants, the second can take them.
         await self.turn()

@@ -171,10 +171,6 @@ class TenantScheduler:
         task = flight.task if flight is not None else self.waiting(task_id)
         return None if task is None else task.attempt
 
-    def refresh_worker(self, record: WorkerRecord) -> None:
-        """Like :meth:`worker_changed`, for the periodic look at every worker."""
-        self.worker_changed(record.id)
-
     def drop_worker(self, worker_id: str) -> None:
         """A lost worker takes no part in placement until it comes back."""
         self.pool.remove(worker_id)

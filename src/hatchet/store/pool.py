@@ -8,9 +8,9 @@ look-ups, which neither an empty table nor missing statistics can turn into a sc
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any, Protocol
+from typing import Protocol
 
 import asyncpg
 
@@ -219,8 +219,3 @@ def _touched(status: str) -> int:
 def _described(error: BaseException) -> str:
     text = str(error).strip() or type(error).__name__
     return text.splitlines()[0]
-
-
-def as_texts(values: Sequence[Any]) -> list[str]:
-    """UUID values of rows as the texts that are used everywhere else."""
-    return [str(value) for value in values]
