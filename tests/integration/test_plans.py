@@ -21,11 +21,16 @@ TENANT = "707d0855-80ab-4e1f-a156-f1c4546cbf52"
 DONE = 20_000
 OPEN = 50
 
+# Every task of one day: where midnight would fall between them, two half-full days make a scan look cheap.
 FILL = """
-WITH numbers AS MATERIALIZED (
-    SELECT n, (lpad(to_hex((extract(epoch FROM now()) * 1000)::bigint - 600000 - (n % 2) * 3600000), 12, '0')
+WITH newest AS (
+    SELECT (extract(epoch FROM CASE WHEN now() - today < interval '2 hours' THEN today ELSE now() END) * 1000)::bigint
+           - 600000 AS at
+    FROM (SELECT date_trunc('day', now(), 'UTC') AS today) AS days
+), numbers AS MATERIALIZED (
+    SELECT n, (lpad(to_hex(newest.at - (n % 2) * 3600000), 12, '0')
                || '7' || lpad(to_hex(n % 4096), 3, '0') || '8000' || lpad(to_hex(n), 12, '0'))::uuid AS id
-    FROM generate_series(1, {total}) AS n
+    FROM newest, generate_series(1, {total}) AS n
 ), tasks AS (
     INSERT INTO task (tenant_id, id, version_id, step_id, creator, priority, input, inserted_at)
     SELECT '{tenant}', id, '{tenant}', '{tenant}', '{tenant}', 1, repeat('x', 200)::bytea, now() FROM numbers
