@@ -9,17 +9,20 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
+RULES_ARGS ?=
 
-.PHONY: help setup run test lint types bench protos format clean
+.PHONY: help setup run test lint types rules bench protos docs format clean
 
 help:
 	@echo "make setup    create $(VENV) with the server, the SDK and the tools"
 	@echo "make run      start the server and the example worker, run one task, serve until Ctrl-C"
 	@echo "make test     the whole test suite            (PYTEST_ARGS='-k name' for a part)"
-	@echo "make lint     style, import layers, freshness of the compiled protos"
+	@echo "make lint     style, import layers, freshness of what is generated"
 	@echo "make types    strict type check"
+	@echo "make rules    which rules of the contract a test names (RULES_ARGS='C-8' lists the others of a section)"
 	@echo "make bench    measure speed and latency       (BENCH_ARGS='--compare')"
 	@echo "make protos   compile protos/ again"
+	@echo "make docs     write docs/transitions.md again"
 	@echo "make format   let ruff fix what it can"
 	@echo "make clean    remove $(VENV) and every cache"
 
@@ -43,6 +46,7 @@ lint: $(STAMP)
 	$(BIN)/ruff format --check
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/python scripts/protos.py --check
+	$(BIN)/python scripts/transitions.py --check
 
 types: $(STAMP)
 	$(BIN)/mypy
@@ -52,6 +56,12 @@ bench: $(STAMP)
 
 protos: $(STAMP)
 	$(BIN)/python scripts/protos.py
+
+docs: $(STAMP)
+	$(BIN)/python scripts/transitions.py
+
+rules: $(STAMP)
+	@$(BIN)/python scripts/rules.py $(RULES_ARGS)
 
 format: $(STAMP)
 	$(BIN)/ruff check --fix

@@ -18,19 +18,28 @@ from hatchet.engine.component import Component, Loop
 from hatchet.engine.control import Control
 from hatchet.engine.dispatch import Dispatch
 from hatchet.engine.endings import Endings
+from hatchet.engine.events import Events
 from hatchet.engine.identity import Tokens
+from hatchet.engine.inputs import Inputs
 from hatchet.engine.keyfile import load
 from hatchet.engine.leases import LeaseKeeper
+from hatchet.engine.lookup import Lookup
 from hatchet.engine.memory import Flights, Owners, PayloadCache
+from hatchet.engine.open_runs import OpenRuns
 from hatchet.engine.ownership import Ownership
 from hatchet.engine.publish import Results
 from hatchet.engine.reading import Reading
 from hatchet.engine.rebuild import Rebuild
 from hatchet.engine.registration import Registration
+from hatchet.engine.replay import Replay
 from hatchet.engine.report import Reports
+from hatchet.engine.run_book import RunBook
+from hatchet.engine.run_events import RunEvents
+from hatchet.engine.run_facts import RunFacts
 from hatchet.engine.schedule import TenantScheduler
 from hatchet.engine.seed import seed
 from hatchet.engine.sweep import FlightSweep
+from hatchet.engine.task_logs import TaskLogs
 from hatchet.engine.tenants import Tenants
 from hatchet.engine.trigger import Trigger
 from hatchet.engine.upkeep import Upkeep
@@ -245,6 +254,7 @@ class Engine:
         self.instance_id = ids.new()
         self._settings = settings
         self._database = database
+        self._relaxed = relaxed
         # One for the schedulers of all tenants: a connection kept for each would use up the pool.
         self._assignments = relaxed.pinned()
         self.clock = clock
@@ -253,7 +263,11 @@ class Engine:
         self.bus = Bus(database, self.instance_id)
         self.registration = Registration(database=database, clock=clock, ids=ids)
         self.rebuild = Rebuild(database, self.registration)
-        self.results = Results(database, self.registration, self.owners, self.bus)
+        self.runs = OpenRuns()
+        self.run_facts = RunFacts(database, self.registration, clock)
+        self.results = Results(database, self.registration, self.run_facts, self.owners, self.bus)
+        self.lookup = Lookup(database, self.flights, self.rebuild, self.run_facts)
+        self.run_events = RunEvents(self.lookup, self.bus, clock)
         self.workers = Workers(database, relaxed, self.owners, self.bus, clock, ids, self.instance_id)
         self.endings = Endings(
             hot,
@@ -261,15 +275,15 @@ class Engine:
             self.owners,
             self.payloads,
             self.results,
+            self.run_events,
             self.bus,
             flush_gap=settings.flush_gap_seconds,
             flush_maximum=settings.flush_maximum,
         )
         self.dispatch = Dispatch(
-            database,
             self.workers,
             self.flights,
-            self.payloads,
+            Inputs(database, self.payloads, self.runs, self.run_facts),
             self.endings,
             self.rebuild,
             self.bus,
@@ -277,25 +291,41 @@ class Engine:
             self.instance_id,
             max_internal_retries=retries,
         )
-        self.reports = Reports(relaxed, self.flights, self.endings, self.rebuild, clock, max_internal_retries=retries)
+        self.events = Events(
+            database,
+            hot,
+            self.owners,
+            self.bus,
+            clock,
+            ids,
+            flush_gap=settings.flush_gap_seconds,
+            flush_maximum=settings.flush_maximum,
+        )
+        self.logs = TaskLogs(relaxed, self.lookup, clock, ids)
+        self.reports = Reports(
+            relaxed, self.flights, self.endings, self.rebuild, self.run_events, clock, max_internal_retries=retries
+        )
         self.control = Control(
             database,
             self.owners,
             self.flights,
             self.endings,
             self.rebuild,
+            self.run_facts,
             self.dispatch,
             self.bus,
             clock,
             max_internal_retries=retries,
         )
-        self.reading = Reading(database, self.rebuild)
+        self.replay = Replay(database, self.owners, self.rebuild, self.run_facts, self.results, self.bus, clock)
+        self.reading = Reading(database, self.rebuild, self.run_facts)
         self.trigger = Trigger(
             hot,
             self.registration,
             self.owners,
-            self.flights,
             self.payloads,
+            self.runs,
+            self.run_facts,
             self.bus,
             clock,
             ids,
@@ -309,6 +339,8 @@ class Engine:
             self.workers,
             self.owners,
             self.flights,
+            self.rebuild,
+            self.run_facts,
             self.bus,
             self._scheduler,
             self._watch,
@@ -331,6 +363,7 @@ class Engine:
         await self.bus.start()
         await self.workers.start()
         await self.results.start()
+        await self.run_events.start()
         await self.leases.start()
         await self.sweep.start()
 
@@ -339,10 +372,13 @@ class Engine:
         await self.trigger.drain()
         await self.endings.drain()
         await self.reports.drain()
+        await self.events.drain()
+        await self.logs.drain()
         await self.dispatch.settle()
         await self.sweep.stop()
         await self.leases.stop()
         await self._assignments.close()
+        await self.run_events.stop()
         await self.results.stop()
         await self.workers.stop()
         await self.bus.stop()
@@ -358,6 +394,9 @@ class Engine:
             control=self.control,
             results=self.results,
             reading=self.reading,
+            run_events=self.run_events,
+            events=self.events,
+            logs=self.logs,
             clock=self.clock,
             max_message_bytes=max_message_bytes,
         )
@@ -375,9 +414,23 @@ class Engine:
             flights=self.flights,
             dispatch=self.dispatch,
             clock=self.clock,
+            make_runs=self._run_book,
             flush_gap=self._settings.flush_gap_seconds,
             flush_maximum=self._settings.flush_maximum,
             lost=self.ownership.lost,
+        )
+
+    def _run_book(self, scheduler: TenantScheduler) -> RunBook:
+        return RunBook(
+            scheduler.tenant_id,
+            scheduler.lease,
+            database=self._relaxed,
+            runs=self.runs,
+            results=self.results,
+            run_events=self.run_events,
+            bus=self.bus,
+            clock=self.clock,
+            enqueue=scheduler.enqueue,
         )
 
     def _watch(self, scheduler: TenantScheduler) -> Watch:
@@ -389,6 +442,7 @@ class Engine:
             endings=self.endings,
             dispatch=self.dispatch,
             rebuild=self.rebuild,
+            run_facts=self.run_facts,
             bus=self.bus,
             clock=self.clock,
             instance_id=self.instance_id,

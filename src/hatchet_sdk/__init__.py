@@ -13,6 +13,13 @@ if TYPE_CHECKING:
     from hatchet_sdk.config import TenacityConfig as TenacityConfig
     from hatchet_sdk.context.context import Context as Context
     from hatchet_sdk.context.worker_context import WorkerContext as WorkerContext
+    from hatchet_sdk.declare.base import WorkflowConfig as WorkflowConfig
+    from hatchet_sdk.declare.conditions import Condition as Condition
+    from hatchet_sdk.declare.conditions import OrGroup as OrGroup
+    from hatchet_sdk.declare.conditions import ParentCondition as ParentCondition
+    from hatchet_sdk.declare.conditions import SleepCondition as SleepCondition
+    from hatchet_sdk.declare.conditions import UserEventCondition as UserEventCondition
+    from hatchet_sdk.declare.conditions import or_ as or_
     from hatchet_sdk.declare.labels import DesiredWorkerLabel as DesiredWorkerLabel
     from hatchet_sdk.declare.labels import WorkerLabel as WorkerLabel
     from hatchet_sdk.declare.labels import WorkerLabelComparator as WorkerLabelComparator
@@ -28,11 +35,11 @@ if TYPE_CHECKING:
     from hatchet_sdk.declare.options import ScheduleTriggerWorkflowOptions as ScheduleTriggerWorkflowOptions
     from hatchet_sdk.declare.options import SlotType as SlotType
     from hatchet_sdk.declare.options import StickyStrategy as StickyStrategy
+    from hatchet_sdk.declare.options import TaskDefaults as TaskDefaults
     from hatchet_sdk.declare.options import TriggerWorkflowOptions as TriggerWorkflowOptions
     from hatchet_sdk.declare.options import WorkflowRunTriggerConfig as WorkflowRunTriggerConfig
     from hatchet_sdk.declare.standalone import Standalone as Standalone
     from hatchet_sdk.declare.task import Task as Task
-    from hatchet_sdk.declare.workflow import WorkflowConfig as WorkflowConfig
     from hatchet_sdk.exceptions import BulkTriggerIdempotencyCollisionError as BulkTriggerIdempotencyCollisionError
     from hatchet_sdk.exceptions import CancelledRunError as CancelledRunError
     from hatchet_sdk.exceptions import ConfigurationError as ConfigurationError
@@ -52,6 +59,13 @@ if TYPE_CHECKING:
     from hatchet_sdk.worker.worker import WorkerStatus as WorkerStatus
 
 _WHERE = {
+    "TaskDefaults": "declare.options",
+    "or_": "declare.conditions",
+    "UserEventCondition": "declare.conditions",
+    "SleepCondition": "declare.conditions",
+    "ParentCondition": "declare.conditions",
+    "OrGroup": "declare.conditions",
+    "Condition": "declare.conditions",
     "ClientConfig": "config",
     "ClientTLSConfig": "config",
     "HealthcheckConfig": "config",
@@ -77,7 +91,7 @@ _WHERE = {
     "WorkflowRunTriggerConfig": "declare.options",
     "Standalone": "declare.standalone",
     "Task": "declare.task",
-    "WorkflowConfig": "declare.workflow",
+    "WorkflowConfig": "declare.base",
     "BulkTriggerIdempotencyCollisionError": "exceptions",
     "CancelledRunError": "exceptions",
     "ConfigurationError": "exceptions",
@@ -104,6 +118,7 @@ __all__ = [
     "ClientTLSConfig",
     "ConcurrencyExpression",
     "ConcurrencyLimitStrategy",
+    "Condition",
     "ConfigurationError",
     "Context",
     "DedupeViolationError",
@@ -117,21 +132,26 @@ __all__ = [
     "IdempotencyCollisionError",
     "IllegalTaskOutputError",
     "NonRetryableException",
+    "OrGroup",
+    "ParentCondition",
     "Priority",
     "RateLimit",
     "RateLimitDuration",
     "RetryAfterException",
     "ScheduleTriggerWorkflowOptions",
+    "SleepCondition",
     "SlotType",
     "Standalone",
     "StatusBasedIdempotencyConfig",
     "StickyStrategy",
     "TTLBasedIdempotencyConfig",
     "Task",
+    "TaskDefaults",
     "TaskRunError",
     "TaskRunRef",
     "TenacityConfig",
     "TriggerWorkflowOptions",
+    "UserEventCondition",
     "Worker",
     "WorkerContext",
     "WorkerLabel",
@@ -141,6 +161,7 @@ __all__ = [
     "WorkflowConfig",
     "WorkflowRunRef",
     "WorkflowRunTriggerConfig",
+    "or_",
 ]
 
 

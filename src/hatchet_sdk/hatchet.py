@@ -1,17 +1,20 @@
 """`Hatchet`: the client that an application makes once, and declares its tasks and workers with."""
 
+# ruff: noqa: B008  # the default TaskDefaults() is never changed, and the documented signature
+
 from __future__ import annotations
 
 import logging
-import sys
-from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 from datetime import timedelta
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, overload
 
 from pydantic import TypeAdapter
 
 from hatchet_sdk.client import Client
 from hatchet_sdk.context.current import current_context
+from hatchet_sdk.declare.base import BaseWorkflow, WorkflowConfig
 from hatchet_sdk.declare.durations import Duration
 from hatchet_sdk.declare.labels import DesiredWorkerLabel
 from hatchet_sdk.declare.limits import (
@@ -21,25 +24,24 @@ from hatchet_sdk.declare.limits import (
     StatusBasedIdempotencyConfig,
     TTLBasedIdempotencyConfig,
 )
-from hatchet_sdk.declare.options import EmptyModel, Priority, SlotType, StickyStrategy
+from hatchet_sdk.declare.options import EmptyModel, Priority, StickyStrategy, TaskDefaults
+from hatchet_sdk.declare.slots import slot_config
 from hatchet_sdk.declare.standalone import Standalone
-from hatchet_sdk.declare.task import R, Task, TWorkflowInput
+from hatchet_sdk.declare.task import R, TWorkflowInput
 from hatchet_sdk.declare.values import normalize_validator
-from hatchet_sdk.declare.workflow import BaseWorkflow, Workflow, WorkflowConfig
+from hatchet_sdk.declare.workflow import Workflow, fall_back_to_default
 from hatchet_sdk.wire.loop_thread import connection_thread
 
 if TYPE_CHECKING:
     from hatchet_sdk.config import ClientConfig
     from hatchet_sdk.context.context import Context
+    from hatchet_sdk.features.runs import RunsClient
     from hatchet_sdk.worker.worker import Worker
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 CoroutineLike = Coroutine[Any, Any, T]
-
-DEFAULT_SLOTS = 100
-DEFAULT_DURABLE_SLOTS = 1000
 
 logger = logging.getLogger("hatchet_sdk")
 
@@ -80,6 +82,13 @@ class Hatchet:
         """The tenant that the token belongs to."""
         return self.config.tenant_id
 
+    @cached_property
+    def runs(self) -> RunsClient:
+        """Listen to runs, look them up, cancel them, run them again."""
+        from hatchet_sdk.features.runs import RunsClient
+
+        return RunsClient(self.client)
+
     @property
     def current_context(self) -> Context | None:
         """The context of the task that this code runs in; None outside a task."""
@@ -119,12 +128,95 @@ class Hatchet:
         return Worker(
             name=name,
             config=self.config,
-            slot_config=_slot_config(slots, durable_slots, workflows or []),
+            slot_config=slot_config(slots, durable_slots, workflows or []),
             labels=labels,
             debug=self.client.debug,
             workflows=workflows,
             lifespan=lifespan,
         )
+
+    @overload
+    def workflow(
+        self,
+        *,
+        name: str,
+        description: str | None = None,
+        input_validator: None = None,
+        on_events: list[str] | None = None,
+        on_crons: list[str] | None = None,
+        cron_input: None = None,
+        version: str | None = None,
+        sticky: StickyStrategy | None = None,
+        default_priority: int | Priority = Priority.LOW,
+        concurrency: int | ConcurrencyExpression | Sequence[ConcurrencyExpression] | None = None,
+        task_defaults: TaskDefaults = ...,
+        default_filters: list[DefaultFilter] | None = None,
+        default_additional_metadata: dict[str, Any] | None = None,
+        idempotency: TTLBasedIdempotencyConfig | StatusBasedIdempotencyConfig | None = None,
+    ) -> Workflow[EmptyModel]: ...
+
+    @overload
+    def workflow(
+        self,
+        *,
+        name: str,
+        description: str | None = None,
+        input_validator: type[TWorkflowInput],
+        on_events: list[str] | None = None,
+        on_crons: list[str] | None = None,
+        cron_input: TWorkflowInput | None = None,
+        version: str | None = None,
+        sticky: StickyStrategy | None = None,
+        default_priority: int | Priority = Priority.LOW,
+        concurrency: int | ConcurrencyExpression | Sequence[ConcurrencyExpression] | None = None,
+        task_defaults: TaskDefaults = ...,
+        default_filters: list[DefaultFilter] | None = None,
+        default_additional_metadata: dict[str, Any] | None = None,
+        idempotency: TTLBasedIdempotencyConfig | StatusBasedIdempotencyConfig | None = None,
+    ) -> Workflow[TWorkflowInput]: ...
+
+    def workflow(
+        self,
+        *,
+        name: str,
+        description: str | None = None,
+        input_validator: type[TWorkflowInput] | None = None,
+        on_events: list[str] | None = None,
+        on_crons: list[str] | None = None,
+        cron_input: TWorkflowInput | None = None,
+        version: str | None = None,
+        sticky: StickyStrategy | None = None,
+        default_priority: int | Priority = Priority.LOW,
+        concurrency: int | ConcurrencyExpression | Sequence[ConcurrencyExpression] | None = None,
+        task_defaults: TaskDefaults = TaskDefaults(),
+        default_filters: list[DefaultFilter] | None = None,
+        default_additional_metadata: dict[str, Any] | None = None,
+        idempotency: TTLBasedIdempotencyConfig | StatusBasedIdempotencyConfig | None = None,
+    ) -> Workflow[EmptyModel] | Workflow[TWorkflowInput]:
+        """A workflow to declare tasks in: ``@workflow.task(parents=[…])``.
+
+        ``name`` identifies it for callers. ``input_validator`` is the type of the input, which all its tasks share: a
+        pydantic model, a dataclass, ``dict`` or nothing. ``task_defaults`` are for tasks that do not set something
+        themselves. ``concurrency`` limits whole runs. What an option needs of the engine is checked when a worker
+        registers the workflow.
+        """
+        config = WorkflowConfig(
+            name=name,
+            description=description,
+            version=version,
+            on_events=on_events or [],
+            on_crons=on_crons or [],
+            cron_input=cron_input,
+            sticky=sticky,
+            concurrency=concurrency,
+            input_validator=TypeAdapter(normalize_validator(input_validator)),
+            default_priority=fall_back_to_default(default_priority, Priority.LOW, task_defaults.priority),
+            idempotency=idempotency,
+            task_defaults=task_defaults,
+            default_filters=default_filters or [],
+            default_additional_metadata=default_additional_metadata or {},
+        )
+        return Workflow[TWorkflowInput](config, self)
 
     @overload
     def task(
@@ -222,7 +314,6 @@ class Hatchet:
 
         Raises ``TypeError`` for a function that does not take two arguments, ``ValueError`` for limits out of range.
         """
-        local_names = _names_where_declared()
 
         def declare(
             fn: Callable[Concatenate[TWorkflowInput, Context, P], R | CoroutineLike[R]],
@@ -243,42 +334,17 @@ class Hatchet:
                 default_additional_metadata=default_additional_metadata or {},
             )
             workflow = Workflow[TWorkflowInput](config, self)
-            task = Task[TWorkflowInput, R](
-                fn,
-                is_durable=False,
-                workflow=workflow,
+            task = workflow.task(
                 name=config.name,
-                execution_timeout=execution_timeout,
                 schedule_timeout=schedule_timeout,
+                execution_timeout=execution_timeout,
                 retries=retries,
                 rate_limits=rate_limits,
                 desired_worker_labels=desired_worker_labels,
                 backoff_factor=backoff_factor,
                 backoff_max_seconds=backoff_max_seconds,
-                concurrency=None,
-                slot_requests={SlotType.DEFAULT.value: slot_cost} if slot_cost is not None else None,
-                local_names=local_names,
-            )
-            workflow.add(task)
+                slot_cost=slot_cost,
+            )(fn)
             return Standalone(workflow, task)
 
         return declare
-
-
-def _names_where_declared() -> Mapping[str, Any]:
-    """The local names at the ``@hatchet.task(...)``, for annotations that are texts (``from __future__ import …``)."""
-    frame = sys._getframe(2)
-    return {} if frame.f_locals is frame.f_globals else frame.f_locals
-
-
-def _slot_config(
-    slots: int | None, durable_slots: int | None, workflows: Sequence[BaseWorkflow[Any]]
-) -> dict[str, int]:
-    """The pools that a worker offers (C-2.7)."""
-    durable = [task.is_durable for workflow in workflows for task in workflow.tasks]
-    config: dict[str, int] = {}
-    if slots is not None or not durable or not all(durable):
-        config[SlotType.DEFAULT.value] = DEFAULT_SLOTS if slots is None else slots
-    if durable_slots is not None or any(durable):
-        config[SlotType.DURABLE.value] = DEFAULT_DURABLE_SLOTS if durable_slots is None else durable_slots
-    return config

@@ -21,7 +21,10 @@ from typing import Any, TypeVar
 import grpc
 
 from hatchet_contracts import dispatcher_pb2 as pb
+from hatchet_contracts import events_pb2 as events
+from hatchet_contracts import workflows_pb2 as workflows
 from hatchet_contracts.v1 import workflows_pb2 as v1
+from hatchet_contracts.v1.shared import trigger_pb2
 
 T = TypeVar("T")
 
@@ -45,8 +48,19 @@ METHODS: dict[str, dict[str, tuple[Any, Any]]] = {
     "v1.AdminService": {
         "PutWorkflow": (v1.CreateWorkflowVersionRequest, v1.CreateWorkflowVersionResponse),
         "CancelTasks": (v1.CancelTasksRequest, v1.CancelTasksResponse),
+        "ReplayTasks": (v1.ReplayTasksRequest, v1.ReplayTasksResponse),
+        "GetRunDetails": (v1.GetRunDetailsRequest, v1.GetRunDetailsResponse),
+    },
+    "EventsService": {
+        "PutLog": (events.PutLogRequest, events.PutLogResponse),
+        "PutStreamEvent": (events.PutStreamEventRequest, events.PutStreamEventResponse),
+    },
+    "WorkflowService": {
+        "TriggerWorkflow": (trigger_pb2.TriggerWorkflowRequest, workflows.TriggerWorkflowResponse),
+        "PauseRateLimit": (workflows.PauseRateLimitRequest, workflows.PauseRateLimitResponse),
     },
 }
+ANSWERS = {name: answer for methods in METHODS.values() for name, (_, answer) in methods.items()}
 
 Calls = list[tuple[float, Any]]
 
@@ -66,8 +80,10 @@ class FakeDispatcher:
         self.calls: dict[str, Calls] = {}
         self.worker_ids: list[str] = []
         self.streams = 0
+        self.run_details = v1.GetRunDetailsResponse()
         self._max_message_bytes = max_message_bytes
         self._open_streams: list[asyncio.Queue[pb.AssignedAction | grpc.StatusCode]] = []
+        self._subscribers: list[asyncio.Queue[pb.WorkflowEvent | grpc.StatusCode]] = []
         self._failures: dict[str, list[tuple[grpc.StatusCode, str]]] = {}
         self._numbers = itertools.count()
         self._changed = threading.Condition()
@@ -132,6 +148,22 @@ class FakeDispatcher:
                 stream.put_nowait(code)
 
         self._loop.call_soon_threadsafe(drop)
+
+    @property
+    def subscribers(self) -> int:
+        """How many streams of run events are open."""
+        return len(self._subscribers)
+
+    def publish(self, *items: pb.WorkflowEvent | grpc.StatusCode) -> None:
+        """Sends events to the subscribers of run events; waits until there is one. A status ends their streams."""
+        self.wait_for(lambda: self._subscribers, "somebody subscribes to run events")
+
+        def put() -> None:
+            for subscriber in self._subscribers:
+                for item in items:
+                    subscriber.put_nowait(item)
+
+        self._loop.call_soon_threadsafe(put)
 
     def fail(self, method: str, code: grpc.StatusCode, times: int = 1, text: str = "broken by the test") -> None:
         """Lets the next calls of a method fail."""
@@ -210,6 +242,9 @@ class FakeDispatcher:
                 handlers["ListenV2"] = grpc.unary_stream_rpc_method_handler(
                     self._listen, pb.WorkerListenRequest.FromString, pb.AssignedAction.SerializeToString
                 )
+                handlers["SubscribeToWorkflowEvents"] = grpc.unary_stream_rpc_method_handler(
+                    self._subscribe, pb.SubscribeToWorkflowEventsRequest.FromString, pb.WorkflowEvent.SerializeToString
+                )
             server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, handlers),))
         self.port = server.add_insecure_port(f"127.0.0.1:{self.port}")
         await server.start()
@@ -220,6 +255,7 @@ class FakeDispatcher:
             server, self._server = self._server, None
             await server.stop(grace)
             self._open_streams.clear()
+            self._subscribers.clear()
 
     def _unary(self, name: str) -> Callable[[Any, Any], Awaitable[Any]]:
         async def handle(request: Any, context: Any) -> Any:
@@ -251,17 +287,31 @@ class FakeDispatcher:
         if name == "Unsubscribe":
             for stream in self._open_streams:
                 stream.put_nowait(grpc.StatusCode.OK)
-        service = "Dispatcher" if name in METHODS["Dispatcher"] else "v1.AdminService"
-        return METHODS[service][name][1]()
+        if name == "GetRunDetails":
+            return self.run_details
+        if name == "TriggerWorkflow":
+            return workflows.TriggerWorkflowResponse(workflow_run_id=str(uuid.uuid4()))
+        if name == "PauseRateLimit":
+            return workflows.PauseRateLimitResponse(paused_until=request.paused_until)
+        return ANSWERS[name]()
 
     async def _listen(self, request: pb.WorkerListenRequest, context: Any) -> None:
         await self._fail_if_told("ListenV2", context)
         if request.worker_id not in self.worker_ids:
             await context.abort(grpc.StatusCode.NOT_FOUND, "worker not found")
-        queue: asyncio.Queue[pb.AssignedAction | grpc.StatusCode] = asyncio.Queue()
-        self._open_streams.append(queue)
         self.streams += 1
-        self._remember("ListenV2", request)
+        await self._stream("ListenV2", request, context, self._open_streams)
+
+    async def _subscribe(self, request: pb.SubscribeToWorkflowEventsRequest, context: Any) -> None:
+        await self._fail_if_told("SubscribeToWorkflowEvents", context)
+        await self._stream("SubscribeToWorkflowEvents", request, context, self._subscribers)
+
+    async def _stream(
+        self, name: str, request: Any, context: Any, streams: list[asyncio.Queue[T | grpc.StatusCode]]
+    ) -> None:
+        queue: asyncio.Queue[T | grpc.StatusCode] = asyncio.Queue()
+        streams.append(queue)
+        self._remember(name, request)
         try:
             while True:
                 item = await queue.get()
@@ -271,8 +321,8 @@ class FakeDispatcher:
                     return
                 await context.write(item)
         finally:
-            if queue in self._open_streams:
-                self._open_streams.remove(queue)
+            if queue in streams:
+                streams.remove(queue)
 
     def _remember(self, name: str, request: Any) -> None:
         with self._changed:

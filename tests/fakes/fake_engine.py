@@ -11,12 +11,13 @@ import json
 import threading
 import uuid
 from collections import Counter, defaultdict, deque
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import grpc
 
+from fakes.failures import Failure, Refused, collided
 from hatchet_contracts import dispatcher_pb2, workflows_pb2
 from hatchet_contracts.v1 import workflows_pb2 as v1_pb2
 from hatchet_contracts.v1.shared import trigger_pb2
@@ -34,15 +35,6 @@ def make_token(grpc_address: str = "localhost:7070", **claims: Any) -> str:
 
 def _base64(text: str) -> str:
     return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
-
-
-@dataclass(slots=True)
-class Failure:
-    """How the next calls of one method end."""
-
-    code: grpc.StatusCode
-    details: str
-    trailers: tuple[tuple[str, str | bytes], ...] = ()
 
 
 @dataclass(slots=True)
@@ -75,6 +67,12 @@ class FakeEngine:
     """Send results as an empty list, as for results that are too large (C-7.12)."""
     eof_streams: bool = False
     """End every stream of results as soon as it opens."""
+    idempotency_key: Callable[[trigger_pb2.TriggerWorkflowRequest], str | None] | None = None
+    """The key of a request; the second run with one key collides (C-4.35)."""
+    keys: dict[str, str] = field(default_factory=dict)
+    """Run ids by the keys that they hold."""
+    workflows: list[v1_pb2.CreateWorkflowVersionRequest] = field(default_factory=list)
+    """What was registered."""
 
     def __post_init__(self) -> None:
         self._failures: dict[str, deque[Failure]] = defaultdict(deque)
@@ -124,6 +122,26 @@ class FakeEngine:
         """End a run with an output."""
         text = None if output is None else json.dumps(output)
         self._end(run, dispatcher_pb2.StepRunResult(task_name=_name(run, name), output=text), "COMPLETED")
+
+    def end(
+        self,
+        run: FakeRun,
+        outputs: Mapping[str, object],
+        *,
+        failed: Mapping[str, str] | None = None,
+        cancelled: Sequence[str] = (),
+    ) -> None:
+        """End a run of several tasks: outputs by task name (None for a task that returned nothing), and the others."""
+        errors = {**(failed or {}), **dict.fromkeys(cancelled, "")}
+        results = [
+            dispatcher_pb2.StepRunResult(task_name=name, output=None if output is None else json.dumps(output))
+            for name, output in outputs.items()
+        ]
+        results += [dispatcher_pb2.StepRunResult(task_name=name, error=error) for name, error in errors.items()]
+        for result in results:
+            result.task_run_external_id = str(uuid.uuid4())
+        status = "FAILED" if failed else "CANCELLED" if cancelled else "COMPLETED"
+        self._finish(run, results, v1_pb2.RunStatus.Value(status))
 
     def fail(self, run: FakeRun, *errors: str) -> None:
         """End a run with one failed task for each text."""
@@ -195,7 +213,11 @@ class FakeEngine:
     def _counted(self, method: str, handler: Callable[[Any], Any]) -> Any:
         async def handle(request: Any, context: Any) -> Any:
             await self._enter(method, context)
-            return handler(request)
+            try:
+                return handler(request)
+            except Refused as refused:
+                failure = refused.failure
+                await context.abort(failure.code, failure.details, failure.trailers)
 
         return handle
 
@@ -212,6 +234,7 @@ class FakeEngine:
         return dispatcher_pb2.GetVersionResponse(version="v0.999.0")
 
     def _put(self, request: v1_pb2.CreateWorkflowVersionRequest) -> v1_pb2.CreateWorkflowVersionResponse:
+        self.workflows.append(request)
         return v1_pb2.CreateWorkflowVersionResponse(id=str(uuid.uuid4()), workflow_id=str(uuid.uuid4()))
 
     def _new_run(self, request: trigger_pb2.TriggerWorkflowRequest) -> str:
@@ -224,12 +247,39 @@ class FakeEngine:
         return run.run_id
 
     def _trigger(self, request: trigger_pb2.TriggerWorkflowRequest) -> workflows_pb2.TriggerWorkflowResponse:
-        return workflows_pb2.TriggerWorkflowResponse(workflow_run_id=self._new_run(request))
+        run_id, collision = self._claim(request)
+        if collision is not None:
+            raise Refused(collided(collision))
+        return workflows_pb2.TriggerWorkflowResponse(workflow_run_id=run_id)
 
     def _bulk(self, request: workflows_pb2.BulkTriggerWorkflowRequest) -> workflows_pb2.BulkTriggerWorkflowResponse:
         self.bulk_sizes.append(len(request.workflows))
-        ids = [self._new_run(item) for item in request.workflows]
+        claims = [self._claim(item) for item in request.workflows]
+        ids = [run_id for run_id, collision in claims if collision is None]
+        collisions = [collision for _, collision in claims if collision is not None]
+        if collisions:
+            raise Refused(
+                collided(
+                    v1_pb2.BulkTriggerIdempotencyCollisionError(
+                        successful_workflow_run_external_ids=ids, collisions=collisions
+                    )
+                )
+            )
         return workflows_pb2.BulkTriggerWorkflowResponse(workflow_run_ids=ids)
+
+    def _claim(
+        self, request: trigger_pb2.TriggerWorkflowRequest
+    ) -> tuple[str, v1_pb2.IdempotencyCollisionError | None]:
+        """A run for the request, unless its key is taken."""
+        key = self.idempotency_key(request) if self.idempotency_key is not None else None
+        if key is not None and key in self.keys:
+            return "", v1_pb2.IdempotencyCollisionError(
+                existing_run_external_id=self.keys[key], colliding_run_external_id=str(uuid.uuid4())
+            )
+        run_id = self._new_run(request)
+        if key is not None:
+            self.keys[key] = run_id
+        return run_id, None
 
     def _details(self, request: v1_pb2.GetRunDetailsRequest) -> v1_pb2.GetRunDetailsResponse:
         run = self.runs[request.external_id]
@@ -239,7 +289,7 @@ class FakeEngine:
                 v1_pb2.TaskRunDetail(
                     readable_id=result.task_name,
                     external_id=result.task_run_external_id,
-                    status=run.status,
+                    status=_status_of(result) if run.results is not None else run.status,
                     error=result.error or None,
                     output=result.output.encode() or None,
                 )
@@ -293,6 +343,12 @@ class FakeEngine:
             with self._changed:
                 self.subscribed.append(message.workflow_run_id)
                 self._changed.notify_all()
+
+
+def _status_of(result: dispatcher_pb2.StepRunResult) -> v1_pb2.RunStatus:
+    if not result.HasField("error"):
+        return v1_pb2.RunStatus.COMPLETED
+    return v1_pb2.RunStatus.FAILED if result.error else v1_pb2.RunStatus.CANCELLED
 
 
 def _name(run: FakeRun, name: str | None) -> str:

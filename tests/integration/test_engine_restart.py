@@ -186,7 +186,7 @@ async def test_a_run_that_was_written_without_an_answer_is_not_stuck(
     """The commit happened, its answer was lost: the caller tries again, but the first run must end as well."""
     from hatchet.engine import trigger
 
-    real, failures = trigger.append_tasks, iter([Unavailable("the connection broke")])
+    real, failures = trigger.accept, iter([Unavailable("the connection broke")])
 
     async def append(*args: object, **named: object) -> object:
         held = await real(*args, **named)  # type: ignore[arg-type]
@@ -194,7 +194,7 @@ async def test_a_run_that_was_written_without_an_answer_is_not_stuck(
             raise failure
         return held
 
-    monkeypatch.setattr(trigger, "append_tasks", append)
+    monkeypatch.setattr(trigger, "accept", append)
     await one.define()
     with pytest.raises(Unavailable):
         await one.run()

@@ -17,6 +17,7 @@ import grpc
 import pytest
 from pydantic import BaseModel
 
+from fakes.caller_world import InTask, caller_config
 from fakes.fake_engine import FakeEngine, FakeRun, make_token
 from hatchet_sdk import (
     CancelledRunError,
@@ -29,7 +30,6 @@ from hatchet_sdk import (
     EngineError,
     FailedTaskRunExceptionGroup,
     Hatchet,
-    TenacityConfig,
     TriggerWorkflowOptions,
 )
 from hatchet_sdk.context.current import current_context
@@ -59,32 +59,14 @@ def engine() -> Iterator[FakeEngine]:
     engine.close()
 
 
-class QuickWait:
-    """No time between attempts."""
-
-    def __call__(self, retry_state: Any) -> float:
-        return 0.0
-
-
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(results, "_pause", lambda failures: 0.01)
 
 
-def _config(engine: FakeEngine, **settings: Any) -> ClientConfig:
-    config = ClientConfig(
-        token=make_token(engine.target),
-        tls_config=ClientTLSConfig(strategy="none"),
-        tenacity=TenacityConfig(max_attempts=5),
-        **settings,
-    )
-    config.tenacity.wait = cast("Any", QuickWait)
-    return config
-
-
 @pytest.fixture
 def hatchet(engine: FakeEngine) -> Hatchet:
-    return Hatchet(config=_config(engine))
+    return Hatchet(config=caller_config(engine))
 
 
 def _task(hatchet: Hatchet) -> Any:
@@ -193,7 +175,7 @@ async def test_c_4_4_bulk_results_are_in_the_order_of_the_items(double: Any, eng
 
 
 def test_c_4_5_bulk_requests_stay_below_the_message_limit(engine: FakeEngine) -> None:
-    double = _task(Hatchet(config=_config(engine, grpc_max_send_message_length=20_000)))
+    double = _task(Hatchet(config=caller_config(engine, grpc_max_send_message_length=20_000)))
     items = [double.create_bulk_run_item(In(n=n), additional_metadata={"pad": "x" * 900}) for n in range(50)]
     refs = double.run_many(items, wait_for_result=False)
     assert [json.loads(engine.runs[ref.workflow_run_id].request.input)["n"] for ref in refs] == list(range(50))
@@ -263,7 +245,7 @@ async def test_a_refusal_of_everybody_reaches_everybody(double: Any, engine: Fak
 
 async def test_a_slow_trigger_does_not_hold_up_the_others(engine: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(coalesce, "SLOW_SECONDS", 0.01)
-    config = _config(engine)
+    config = caller_config(engine)
     gate = threading.Event()
 
     class Held:
@@ -284,31 +266,16 @@ async def test_a_slow_trigger_does_not_hold_up_the_others(engine: FakeEngine, mo
 # --- inside a task --------------------------------------------------------------------------------------------------
 
 
-class _InTask:
-    """As much of a context as a trigger reads."""
-
-    workflow_run_id = "11111111-1111-1111-1111-111111111111"
-    task_run_id = "22222222-2222-2222-2222-222222222222"
-    worker_id = "33333333-3333-3333-3333-333333333333"
-
-    def __init__(self) -> None:
-        self._next = -1
-
-    def next_child_index(self) -> int:
-        self._next += 1
-        return self._next
-
-
 @pytest.fixture
-def in_task() -> Iterator[_InTask]:
-    context = _InTask()
+def in_task() -> Iterator[InTask]:
+    context = InTask()
     token = current_context.set(cast("Context", context))
     yield context
     current_context.reset(token)
 
 
 def test_c_4_15_runs_triggered_in_a_task_are_its_children_in_order(
-    double: Any, engine: FakeEngine, in_task: _InTask
+    double: Any, engine: FakeEngine, in_task: InTask
 ) -> None:
     double.run(In(n=1))
     double.run_many([double.create_bulk_run_item(In(n=2)), double.create_bulk_run_item(In(n=3), key="k")])
@@ -321,7 +288,7 @@ def test_c_4_15_runs_triggered_in_a_task_are_its_children_in_order(
     assert [request.desired_worker_id for request in requests] == ["", "", "", in_task.worker_id]
 
 
-def test_a_given_parent_and_index_are_kept(double: Any, engine: FakeEngine, in_task: _InTask) -> None:
+def test_a_given_parent_and_index_are_kept(double: Any, engine: FakeEngine, in_task: InTask) -> None:
     double.run(In(n=1), TriggerWorkflowOptions(parent_id="p", parent_step_run_id="s", child_index=9))
     request = engine.last().request
     assert (request.parent_id, request.parent_task_run_external_id, request.child_index) == ("p", "s", 9)
@@ -371,7 +338,7 @@ def test_c_4_49_a_duplicate_is_a_dedupe_violation(double: Any, engine: FakeEngin
 
 
 def test_an_engine_that_is_not_there_is_named_with_what_to_do(engine: FakeEngine) -> None:
-    double = _task(Hatchet(config=_config(engine)))
+    double = _task(Hatchet(config=caller_config(engine)))
     engine.stop_server()
     with pytest.raises(EngineError, match=rf"cannot reach the engine at {engine.target}.*hatchet server status"):
         double.run(In(n=1))
@@ -384,7 +351,7 @@ def test_a_refused_token_says_where_tokens_come_from(double: Any, engine: FakeEn
 
 
 def test_c_1_23_an_input_above_the_limit_fails_at_once_and_says_which_limit(engine: FakeEngine) -> None:
-    double = _task(Hatchet(config=_config(engine, grpc_max_send_message_length=1000)))
+    double = _task(Hatchet(config=caller_config(engine, grpc_max_send_message_length=1000)))
     with pytest.raises(EngineError, match=r"above the size limit.*HATCHET_CLIENT_GRPC_MAX_SEND_MESSAGE_LENGTH"):
         double.run(In(n=1), additional_metadata={"pad": "x" * 2000})
     assert engine.calls["TriggerWorkflow"] == 0

@@ -16,6 +16,7 @@ from fakes.fake_dispatcher import FakeDispatcher
 from fakes.worker_world import JOIN_SECONDS, Number, double, running, sync_double, worker_of
 from hatchet_sdk import Context, Hatchet
 from hatchet_sdk.context.current import current_context
+from hatchet_sdk.worker.executor import CANCEL_GRACE_SECONDS
 
 pytest_plugins = ["fakes.worker_fixtures"]
 
@@ -152,7 +153,9 @@ def test_tasks_see_the_context_variables_of_start(fake: FakeDispatcher, hatchet:
             assert fake.terminal(fake.start_task(action_id)).event_payload == '{"value":"from start"}'
 
 
-def test_c_5_20_an_async_task_is_cancelled_at_once_and_silently(fake: FakeDispatcher, hatchet: Hatchet) -> None:
+def test_c_5_20_an_async_task_is_cancelled_after_a_grace_period_and_silently(
+    fake: FakeDispatcher, hatchet: Hatchet
+) -> None:
     seen: list[str] = []
 
     async def endless(input: Number, ctx: Context) -> None:
@@ -165,8 +168,10 @@ def test_c_5_20_an_async_task_is_cancelled_at_once_and_silently(fake: FakeDispat
     with running(worker_of(hatchet, endless=endless)):
         action = fake.start_task("endless:endless")
         fake.wait_for(lambda: seen == ["begun"], "it runs")
+        asked = time.monotonic()
         fake.cancel_task(action)
         fake.wait_for(lambda: seen == ["begun", "cancelled True True True"], "it was cancelled")
+        assert time.monotonic() - asked >= CANCEL_GRACE_SECONDS
     assert set(fake.events(action)) <= {"STARTED"}
 
 

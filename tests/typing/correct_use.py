@@ -8,7 +8,22 @@ from typing import Any, assert_type
 
 from pydantic import BaseModel
 
-from hatchet_sdk import Context, EmptyModel, Hatchet, Standalone, TaskRunRef, TriggerWorkflowOptions
+from hatchet_sdk import (
+    Context,
+    EmptyModel,
+    Hatchet,
+    ParentCondition,
+    SleepCondition,
+    Standalone,
+    Task,
+    TaskDefaults,
+    TaskRunRef,
+    TriggerWorkflowOptions,
+    UserEventCondition,
+    WorkflowRunRef,
+    or_,
+)
+from hatchet_sdk.declare.workflow import Workflow
 
 hatchet = Hatchet()
 
@@ -79,4 +94,63 @@ async def use() -> None:
     assert_type(await async_task.aio_run_many(items), list[Out])
 
 
-hatchet.worker("w", slots=3, workflows=[sync_task, async_task, no_input])
+flow = hatchet.workflow(name="flow", input_validator=In, task_defaults=TaskDefaults(retries=2))
+plain_flow = hatchet.workflow(name="plain")
+assert_type(flow, Workflow[In])
+assert_type(plain_flow, Workflow[EmptyModel])
+
+
+@flow.task(execution_timeout="10s")
+def first(input: In, ctx: Context) -> Out:
+    return Out(b=input.a)
+
+
+@flow.task(
+    parents=[first],
+    wait_for=[SleepCondition("1s"), or_(UserEventCondition(event_key="e"), SleepCondition("2s"))],
+    skip_if=[ParentCondition(parent=first, expression="output.b > 1")],
+)
+async def second(input: In, ctx: Context) -> dict[str, int]:
+    return {"b": ctx.task_output(first).b}
+
+
+@flow.task(parents=[first, second])
+def third(input: In, ctx: Context) -> None: ...
+
+
+@flow.on_failure_task()
+def cleaned(input: In, ctx: Context) -> dict[str, str]:
+    return ctx.task_run_errors
+
+
+@flow.on_success_task(retries=1)
+async def done(input: In, ctx: Context) -> Out:
+    return Out(b=1)
+
+
+@plain_flow.task()
+def plain(input: EmptyModel, ctx: Context) -> None: ...
+
+
+flow.add_task(sync_task)
+assert_type(first, Task[In, Out])
+assert_type(second, Task[In, dict[str, int]])
+assert_type(done, Task[In, Out])
+
+assert_type(flow.run(In(a=1)), dict[str, Any])
+assert_type(flow.run(In(a=1), wait_for_result=False), WorkflowRunRef)
+assert_type(flow.run(In(a=1), wait_for_result=False).result(), dict[str, Any])
+assert_type(plain_flow.run(), dict[str, Any])
+flow_items = [flow.create_bulk_run_item(In(a=1), key="k")]
+assert_type(flow.run_many(flow_items), list[dict[str, Any]])
+assert_type(flow.run_many(flow_items, return_exceptions=True), list[dict[str, Any] | BaseException])
+assert_type(flow.run_many(flow_items, wait_for_result=False), list[WorkflowRunRef])
+
+
+async def use_flow() -> None:
+    assert_type(await flow.aio_run(In(a=1)), dict[str, Any])
+    assert_type(await (await flow.aio_run(In(a=1), wait_for_result=False)).aio_result(), dict[str, Any])
+    assert_type(await flow.aio_run_many(flow_items), list[dict[str, Any]])
+
+
+hatchet.worker("w", slots=3, workflows=[sync_task, async_task, no_input, flow])

@@ -8,7 +8,7 @@ from datetime import timedelta
 
 from pydantic import BaseModel
 
-from hatchet_sdk import Context, EmptyModel, Hatchet, RetryAfterException
+from hatchet_sdk import Context, EmptyModel, Hatchet, ParentCondition, RetryAfterException, SleepCondition, or_
 
 hatchet = Hatchet()
 
@@ -49,7 +49,7 @@ def wrong_output(input: EmptyModel, ctx: Context) -> str:
 def no_context(input: EmptyModel) -> None: ...
 
 
-task.run(Other(c=1))  # E: No overload variant of "run" of "Standalone" matches argument type "Other"
+task.run(Other(c=1))  # E: No overload variant of "run" of "Runnable" matches argument type "Other"
 task.run(a=1)  # E: Unexpected keyword argument "a"
 task.create_bulk_run_item(Other(c=1))  # E: incompatible type "Other"; expected "In"
 text: str = task.run(In(a=1))  # E: expression has type "Out", variable has type "str"
@@ -63,3 +63,55 @@ RetryAfterException("m", timedelta(seconds=1))  # E: Too many positional argumen
 async def use() -> None:
     text: str = await task.aio_run(In(a=1))  # E: expression has type "Out", variable has type "str"
     task.run(In(a=1), wait_for_result=False).b  # E: "TaskRunRef[In, Out]" has no attribute "b"
+
+
+# --- workflows ---
+
+flow = hatchet.workflow(name="flow", input_validator=In)
+other_flow = hatchet.workflow(name="other", input_validator=Other)
+
+
+@flow.task()
+def first(input: In, ctx: Context) -> Out:
+    return Out(b=1)
+
+
+@other_flow.task()
+def stranger(input: Other, ctx: Context) -> Out:
+    return Out(b=1)
+
+
+@flow.task()  # E: "Callable[[Other, Context], Out]"; expected "Callable[[In, Context]
+def wrong_flow_input(input: Other, ctx: Context) -> Out:
+    return Out(b=1)
+
+
+@flow.task()  # E: incompatible type "Callable[[In, Context], int]"
+def wrong_flow_output(input: In, ctx: Context) -> int:
+    return 1
+
+
+@flow.on_failure_task()  # E: "Callable[[Other, Context], None]"; expected "Callable[[In, Context]
+def wrong_failure_input(input: Other, ctx: Context) -> None: ...
+
+
+@flow.task(parents=[first])
+def reads_parent(input: In, ctx: Context) -> None:
+    text: str = ctx.task_output(first)  # E: expression has type "Out", variable has type "str"
+
+
+flow.task(parents=["first"])  # E: List item 0 has incompatible type "str"; expected "Task[In, Any]"
+flow.task(parents=[stranger])  # E: List item 0 has incompatible type "Task[Other, Out]"; expected "Task[In, Any]"
+flow.task(parents=first)  # E: incompatible type "Task[In, Out]"; expected "list[Task[In, Any]]
+flow.task(wait_for=[first])  # E: List item 0 has incompatible type "Task[In, Out]"; expected "Condition | OrGroup"
+flow.task(skip_if=SleepCondition("1s"))  # E: incompatible type "SleepCondition"; expected "list[Condition | OrGroup]
+flow.on_success_task(parents=[first])  # E: Unexpected keyword argument "parents"
+hatchet.workflow("name")  # E: No overload variant of "workflow" of "Hatchet" matches argument type "str"
+or_(or_(SleepCondition("1s")))  # E: incompatible type "OrGroup"; expected "Condition"
+ParentCondition(parent="first")  # E: incompatible type "str"; expected "Task[Any, Any]"
+SleepCondition(5)  # E: incompatible type "int"; expected "timedelta | str"
+flow.run(Other(c=1))  # E: No overload variant of "run" of "Runnable" matches argument type "Other"
+flow.run(In(a=1)).b  # E: "dict[str, Any]" has no attribute "b"
+flow.run(In(a=1), wait_for_result=False)["first"]  # E: "WorkflowRunRef" is not indexable
+flow.run_many([In(a=1)])  # E: incompatible type "In"; expected "WorkflowRunTriggerConfig"
+flow.create_bulk_run_item(Other(c=1))  # E: incompatible type "Other"; expected "In"

@@ -16,13 +16,12 @@ from hatchet.core.definitions import (
     WorkflowDefinition,
     checksum,
     from_json,
-    normal_action,
     stored_version,
     to_json,
     topological,
-    validate,
 )
 from hatchet.core.errors import InvalidArgument
+from hatchet.core.validation import normal_action, validate
 
 
 def task(readable_id: str = "step", **options: object) -> TaskDefinition:

@@ -1,4 +1,4 @@
-"""Which ready task goes where (behaviour-core C-2.24, C-11.5, C-11.8, C-11.26), and a state machine against a model."""
+"""Which ready task goes where (behaviour-core C-2.24, C-11.5 to C-11.28), and a state machine against a model."""
 
 from __future__ import annotations
 
@@ -8,8 +8,22 @@ from collections import Counter
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
-from queue_model import START, a_pool, a_task, a_version, a_worker, number_of
+from queue_model import (
+    LABELS,
+    START,
+    WISHES,
+    Points,
+    a_pool,
+    a_task,
+    a_version,
+    a_wish,
+    a_worker,
+    number_of,
+    taken,
+)
 
+from hatchet.core.definitions import StoredVersion
+from hatchet.core.labels import DesiredLabels
 from hatchet.core.placement import CHUNK, WorkerPool, WorkerSlots, place
 from hatchet.core.ready_queue import GONE, ReadyQueues, ReadyTask
 
@@ -84,7 +98,7 @@ def test_c_11_5_a_task_that_fits_nowhere_does_not_block_those_behind_it() -> Non
     tasks = [a_task(number, large, priority=3) for number in range(3)] + [a_task(number, A) for number in range(3, 6)]
     queues = a_queue(*tasks)
     assert [number for number, _ in placed(queues, a_pool(a_worker("x")))] == [3, 4, 5]
-    assert [number_of(task) for task in iter(lambda: queues.pop("a:run"), None)] == [0, 1, 2]
+    assert [number_of(task) for task in iter(lambda: taken(queues), None)] == [0, 1, 2]
 
 
 def test_c_11_5_a_misfit_keeps_its_place_and_goes_first_when_it_fits() -> None:
@@ -124,6 +138,12 @@ def test_c_11_2_actions_share_a_worker_that_frees_one_slot_at_a_time() -> None:
     assert min(served["a"], served["b"]) >= 10
 
 
+def test_an_action_whose_tasks_are_placed_leaves_nothing_behind() -> None:
+    queues = a_queue(a_task(1, A), a_task(2, B))
+    placed(queues, a_pool(a_worker("x", "a:run", "b:run")))
+    assert queues._queues == {}
+
+
 def test_the_limit_is_kept() -> None:
     queues = a_queue(*(a_task(number, A) for number in range(10)))
     assert len(placed(queues, a_pool(a_worker("x")), limit=4)) == 4
@@ -141,6 +161,142 @@ def test_a_removed_worker_gets_nothing_and_the_others_go_on() -> None:
     pool.remove("x")
     pool.remove("y")
     assert not pool.serves("a:run")
+
+
+def in_zone(zone: str, *, required: bool = True) -> DesiredLabels:
+    return (a_wish("zone", zone, required=required),)
+
+
+def test_c_11_18_the_worker_with_the_highest_score_gets_the_task() -> None:
+    wanted = (a_wish("gpu", 1, weight=30), a_wish("zone", "a", weight=20), a_wish("zone2", "b", weight=15))
+    pool = a_pool(
+        a_worker("gpu", labels={"gpu": 1}),
+        a_worker("zones", labels={"zone": "a", "zone2": "b"}),
+        a_worker("zone", labels={"zone": "a"}),
+    )
+    queues = a_queue(*(a_task(number, A, labels=wanted) for number in range(3)))
+    assert placed(queues, pool) == [(0, "zones"), (1, "zones"), (2, "zones")]
+
+
+def test_c_11_18_a_worker_that_misses_a_required_label_gets_nothing() -> None:
+    pool = a_pool(a_worker("none"), a_worker("b", labels={"zone": "b"}))
+    queues = a_queue(a_task(1, A, labels=in_zone("a")))
+    assert placed(queues, pool) == []
+    assert len(queues) == 1
+    pool.add(a_worker("a", labels={"zone": "a"}))
+    assert placed(queues, pool) == [(1, "a")]
+
+
+def test_c_11_19_a_wish_that_nobody_meets_keeps_nobody_away() -> None:
+    pool = a_pool(a_worker("none"), a_worker("b", labels={"zone": "b"}))
+    queues = a_queue(*(a_task(number, A, labels=in_zone("a", required=False)) for number in range(2)))
+    assert placed(queues, pool) == [(0, "none"), (1, "b")]
+
+
+def test_c_11_19_when_the_best_worker_is_full_or_away_the_next_best_gets_the_task() -> None:
+    best = a_worker("best", slots={"default": 1}, labels={"zone": "a"})
+    pool = a_pool(a_worker("other"), best)
+    queues = a_queue(*(a_task(number, A, labels=in_zone("a", required=False)) for number in range(3)))
+    assert placed(queues, pool, limit=2) == [(0, "best"), (1, "other")]
+    best.give_back({"default": 1})
+    best.assignable = False
+    assert placed(queues, pool) == [(2, "other")]
+
+
+def test_c_11_18_a_negative_score_excludes_nobody_and_loses_against_none() -> None:
+    shunned = (a_wish("spot", 1, weight=-10),)
+    spot = a_worker("spot", labels={"spot": 1})
+    queues = a_queue(*(a_task(number, A, labels=shunned) for number in range(2)))
+    assert placed(queues, a_pool(spot)) == [(0, "spot"), (1, "spot")]
+    queues.push(a_task(2, A, labels=shunned))
+    assert placed(queues, a_pool(spot, a_worker("other"))) == [(2, "other")]
+
+
+def test_c_11_8_workers_with_the_same_score_take_turns() -> None:
+    pool = a_pool(a_worker("x", labels={"zone": "a"}), a_worker("y"), a_worker("z", labels={"zone": "a"}))
+    queues = a_queue(*(a_task(number, A, labels=in_zone("a")) for number in range(4)))
+    turns = [placed(queues, pool, limit=1)[0][1] for _ in range(4)]
+    assert turns == ["x", "z", "x", "z"]
+
+
+def test_c_11_8_turns_are_kept_while_tasks_with_other_wishes_and_with_none_come_between() -> None:
+    workers = [a_worker(f"{zone}{number}", labels={"zone": zone}) for zone in "ab" for number in range(2)]
+    kinds = (in_zone("a"), in_zone("b"), ())
+    queues = a_queue(*(a_task(number, A, labels=kinds[number % 3]) for number in range(24)))
+    spread = Counter((number % 3, worker) for number, worker in placed(queues, a_pool(*workers)))
+    assert spread == {
+        **{(0, f"a{number}"): 4 for number in range(2)},
+        **{(1, f"b{number}"): 4 for number in range(2)},
+        **{(2, worker.id): 2 for worker in workers},
+    }
+
+
+def test_c_11_5_wishes_that_no_worker_meets_do_not_block_other_tasks_of_the_step() -> None:
+    count = 3 * CHUNK
+    nowhere = [a_task(number, A, priority=3, labels=in_zone("nowhere")) for number in range(count)]
+    others = [a_task(count, A, labels=in_zone("a")), a_task(count + 1, A)]
+    queues = a_queue(*nowhere, *others)
+    pool = a_pool(a_worker("a", labels={"zone": "a"}))
+    assert placed(queues, pool) == [(count, "a"), (count + 1, "a")]
+    assert len(queues) == count
+
+
+def test_c_11_5_a_full_worker_does_not_block_tasks_for_other_workers() -> None:
+    pool = a_pool(*(a_worker(zone, slots={"default": 1}, labels={"zone": zone}) for zone in "ab"))
+    queues = a_queue(*(a_task(number, A, labels=in_zone("a")) for number in range(3)))
+    assert placed(queues, pool) == [(0, "a")]
+    queues.push(a_task(3, A, labels=in_zone("b")))
+    assert placed(queues, pool) == [(3, "b")]
+    assert [number_of(task) for task in iter(lambda: taken(queues), None)] == [1, 2]
+
+
+class CountingSlots(WorkerSlots):
+    """A worker that counts how often it is asked for room."""
+
+    asked = 0
+
+    def fits(self, units: dict[str, int]) -> bool:
+        self.asked += 1
+        return super().fits(units)
+
+
+def test_c_11_5_when_the_last_unit_is_taken_the_other_wishes_of_the_step_are_not_tried() -> None:
+    worker = CountingSlots("x", frozenset(["a:run"]), {"default": 2})
+    worker.assignable = True
+    queues = a_queue(*(a_task(number, A, labels=in_zone(f"zone {number}", required=False)) for number in range(100)))
+    assert placed(queues, a_pool(worker)) == [(0, "x"), (1, "x")]
+    assert worker.asked < 10
+
+
+def test_c_11_1_priority_and_age_decide_between_tasks_with_different_wishes() -> None:
+    worker = a_worker("a", slots={"default": 1}, labels={"zone": "a"})
+    pool = a_pool(worker)
+    soft, hard = in_zone("a", required=False), in_zone("a")
+    kinds = [(hard, 1), ((), 2), (soft, 3), (hard, 2), ((), 1), (soft, 1)]
+    queues = a_queue(*(a_task(number, A, priority, labels=labels) for number, (labels, priority) in enumerate(kinds)))
+    order = []
+    for _ in kinds:
+        order += [number for number, _ in placed(queues, pool)]
+        worker.give_back({"default": 1})
+    assert order == [2, 1, 3, 0, 4, 5]
+
+
+def test_c_11_22_new_labels_of_a_worker_count_from_the_next_pass_on() -> None:
+    worker = a_worker("x", labels={"zone": "b"})
+    pool, queues = a_pool(worker), a_queue(a_task(1, A, labels=in_zone("a")))
+    assert placed(queues, pool) == []
+    worker.labels = {"zone": "a"}
+    assert placed(queues, pool) == [(1, "x")]
+
+
+def test_c_11_23_tasks_that_require_a_label_all_run_on_the_worker_that_has_it() -> None:
+    names = ("foo", "bar", "baz", "qux")
+    pool = a_pool(*(a_worker(name, slots={"default": 100}, labels={"affinity": name}) for name in names))
+    wanted = [(a_wish("affinity", name, required=True),) for name in names]
+    queues = a_queue(*(a_task(number, A, labels=wanted[number % 4]) for number in range(50)))
+    where = placed(queues, pool)
+    assert len(where) == 50
+    assert all(worker == names[number % 4] for number, worker in where)
 
 
 ACTIONS = ("a:run", "b:run")
@@ -167,26 +323,55 @@ class QueueMachine(RuleBasedStateMachine):
         self.workers: dict[str, WorkerSlots] = {}
         self.running: list[tuple[ReadyTask, WorkerSlots]] = []
         self.places = Counter[str]()
+        self.points: dict[str, Points] = {}
+        """What a worker's labels score for a task, by its id."""
 
     def order(self, action: str) -> list[ReadyTask]:
         mine = [task for task in self.waiting if task.step.definition.action == action]
         return sorted(mine, key=lambda task: (-task.level, task.ready_at, task.id))
+
+    def free(self, worker: WorkerSlots) -> int:
+        used = sum(task.step.slots["default"] for task, where in self.running if where is worker)
+        return worker.capacity["default"] - used
+
+    def candidates(self, task: ReadyTask) -> dict[str, int]:
+        """The workers that may get the task now, with their scores."""
+        found = {}
+        for worker in self.workers.values():
+            points = self.points[task.id](worker.labels)
+            able = worker.assignable and task.step.definition.action in worker.actions
+            if able and self.free(worker) >= task.step.slots["default"] and points is not None:
+                found[worker.id] = points
+        return found
 
     @rule(
         version=st.sampled_from(VERSIONS),
         priority=st.integers(1, 3),
         attempt=st.integers(0, 1),
         count=st.integers(1, 5),
+        wishes=st.sampled_from(WISHES),
     )
-    def push(self, version: object, priority: int, attempt: int, count: int) -> None:
+    def push(
+        self,
+        version: StoredVersion,
+        priority: int,
+        attempt: int,
+        count: int,
+        wishes: tuple[DesiredLabels, Points],
+    ) -> None:
+        labels, points = wishes
         for _ in range(count):
-            task = a_task(next(self.numbers), version, priority, ready_at=self.now, attempt=attempt)  # type: ignore[arg-type]
+            number = next(self.numbers)
+            task = a_task(number, version, priority, ready_at=self.now, attempt=attempt, labels=labels)
+            self.points[task.id] = points
             self.queues.push(task)
             self.waiting.append(task)
 
-    @rule(actions=st.sets(st.sampled_from(ACTIONS), min_size=1), units=st.integers(0, 5))
-    def add_worker(self, actions: set[str], units: int) -> None:
-        worker = a_worker(f"w{len(self.workers)}", *actions, slots={"default": units})
+    @rule(
+        actions=st.sets(st.sampled_from(ACTIONS), min_size=1), units=st.integers(0, 5), labels=st.sampled_from(LABELS)
+    )
+    def add_worker(self, actions: set[str], units: int, labels: dict[str, str | int]) -> None:
+        worker = a_worker(f"w{len(self.workers)}", *actions, slots={"default": units}, labels=labels)
         self.workers[worker.id] = worker
         self.pool.add(worker)
 
@@ -195,39 +380,29 @@ class QueueMachine(RuleBasedStateMachine):
     def pause_or_resume(self, data: st.DataObject, assignable: bool) -> None:
         self.workers[data.draw(st.sampled_from(sorted(self.workers)))].assignable = assignable
 
+    @precondition(lambda self: self.workers)
+    @rule(data=st.data(), labels=st.sampled_from(LABELS))
+    def relabel(self, data: st.DataObject, labels: dict[str, str | int]) -> None:
+        self.workers[data.draw(st.sampled_from(sorted(self.workers)))].labels = labels
+
     @rule(limit=st.integers(0, 12))
     def place(self, limit: int) -> None:
         pairs = place(self.queues, self.pool, limit)
         assert len(pairs) <= limit
         for task, worker in pairs:
-            assert worker.assignable
-            assert task.step.definition.action in worker.actions
-            # By identity: no task is placed that does not wait, none twice.
-            assert any(task is waiting for waiting in self.waiting)
+            self._is_next(task)
+            scores = self.candidates(task)
+            assert scores.get(worker.id) == max(scores.values())
             self.waiting = [waiting for waiting in self.waiting if waiting is not task]
             self.running.append((task, worker))
             self.places[task.id] += 1
-        for action in ACTIONS:
-            self._in_order([task for task, _ in pairs if task.step.definition.action == action])
         if len(pairs) < limit:
-            self._nothing_fits_any_more()
+            assert not any(self.candidates(task) for task in self.waiting)
 
-    def _in_order(self, tasks: list[ReadyTask]) -> None:
-        """Tasks of equal size are taken by priority, then in the order of pushing."""
-        for size in SIZES:
-            alike = [task for task in tasks if task.step.slots["default"] == size]
-            levels = [task.level for task in alike]
-            assert levels == sorted(levels, reverse=True)
-            left = [task for task in self.waiting if task.step.slots["default"] == size and alike]
-            left = [task for task in left if task.step.definition.action == alike[0].step.definition.action]
-            assert all(task.level <= min(levels) for task in left)
-
-    def _nothing_fits_any_more(self) -> None:
-        for action in ACTIONS:
-            for task in self.order(action):
-                for worker in self.workers.values():
-                    able = worker.assignable and action in worker.actions
-                    assert not (able and worker.free["default"] >= task.step.slots["default"])
+    def _is_next(self, task: ReadyTask) -> None:
+        """Of the tasks of its action that fit somewhere it is the first."""
+        first = next(other for other in self.order(task.step.definition.action) if self.candidates(other))
+        assert task is first
 
     @precondition(lambda self: self.running)
     @rule(data=st.data())
@@ -266,7 +441,7 @@ class QueueMachine(RuleBasedStateMachine):
 
     @rule(action=st.sampled_from(ACTIONS))
     def drain_one(self, action: str) -> None:
-        task, expected = self.queues.pop(action), self.order(action)
+        task, expected = taken(self.queues, action), self.order(action)
         assert task is (expected[0] if expected else None)
         if task is not None:
             self.queues.put_back(task)
@@ -282,8 +457,7 @@ class QueueMachine(RuleBasedStateMachine):
     @invariant()
     def capacity_is_what_is_free_and_what_runs(self) -> None:
         for worker in self.workers.values():
-            used = sum(task.step.slots["default"] for task, where in self.running if where is worker)
-            assert worker.free["default"] + used == worker.capacity["default"]
+            assert worker.free["default"] == self.free(worker)
             assert worker.free["default"] >= 0
 
 

@@ -5,17 +5,19 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from queue_model import START, a_task, a_version, number_of
+from queue_model import START, WISHES, a_task, a_version, a_wish, number_of, taken
 
+from hatchet.core.labels import DesiredLabels
 from hatchet.core.ready_queue import ReadyQueues, ReadyTask
 
 A = a_version("a:run")
 B = a_version("b:run")
+NEAR, FAR = a_wish("near", "x", required=True), a_wish("far", 2)
 
 
 def popped(queues: ReadyQueues, action: str = "a:run") -> list[int]:
     numbers = []
-    while (task := queues.pop(action)) is not None:
+    while (task := taken(queues, action)) is not None:
         numbers.append(number_of(task))
     return numbers
 
@@ -40,7 +42,7 @@ def test_c_11_1_actions_are_queues_of_their_own() -> None:
     assert queues.actions() == ["a:run"]
     assert popped(queues) == [0, 2]
     assert queues.actions() == []
-    assert queues.pop("unknown:run") is None
+    assert taken(queues, "unknown:run") is None
 
 
 def test_a_task_that_is_already_waiting_is_taken_once() -> None:
@@ -57,7 +59,7 @@ def test_a_task_that_was_put_back_is_the_next_again() -> None:
     queues = ReadyQueues()
     for number in range(3):
         queues.push(a_task(number, A))
-    first, second = queues.pop("a:run"), queues.pop("a:run")
+    first, second = taken(queues), taken(queues)
     assert first is not None
     assert second is not None
     queues.put_back(second)
@@ -77,26 +79,113 @@ def test_c_6_40_a_discarded_task_is_gone() -> None:
     assert popped(queues) == [0, 2]
 
 
+def test_an_action_whose_tasks_are_discarded_leaves_nothing_behind() -> None:
+    queues = ReadyQueues()
+    for number, version in enumerate((A, B)):
+        queues.push(a_task(number, version))
+        queues.discard(a_task(number, version).id)
+    assert queues._queues == {}
+
+
 def test_a_retry_of_a_discarded_attempt_waits_on_its_own() -> None:
     queues = ReadyQueues()
     old, new = a_task(1, A), a_task(1, A, attempt=1)
     queues.push(old)
     queues.discard(old.id)
     queues.push(new)
-    assert queues.pop("a:run") is new
-    assert queues.pop("a:run") is None
+    assert taken(queues) is new
+    assert taken(queues) is None
 
 
-def test_c_11_5_steps_that_do_not_fit_are_left_out() -> None:
+def test_c_11_5_a_step_that_does_not_fit_is_left_out() -> None:
     queues = ReadyQueues()
     small, large = a_version("a:run", name="small"), a_version("a:run", slots={"default": 5}, name="large")
     for number, version in enumerate((large, small, large, small)):
         queues.push(a_task(number, version))
-    task = queues.pop("a:run", {"step of large"})
-    assert task is not None
-    assert number_of(task) == 1
-    assert queues.pop("a:run", {"step of large", "step of small"}) is None
+    lineup = queues.lineup("a:run", lambda _: True)
+    lineup.skip_step()
+    assert number_of(queues.take(lineup)) == 1
+    lineup.skip_step()
+    assert lineup.first() is None
     assert popped(queues) == [0, 2, 3]
+
+
+def test_c_11_5_wishes_that_no_worker_meets_are_left_out_and_others_of_the_step_are_not() -> None:
+    queues = ReadyQueues()
+    for number, labels in enumerate(((NEAR,), (FAR,), (), (NEAR,), (FAR, NEAR), ())):
+        queues.push(a_task(number, A, labels=labels))
+    lineup = queues.lineup("a:run", lambda _: True)
+    lineup.skip_lane()
+    assert [number_of(queues.take(lineup)) for _ in range(2)] == [1, 2]
+    lineup.skip_lane()
+    assert number_of(queues.take(lineup)) == 5
+    assert lineup.first() is None
+    assert popped(queues) == [0, 3, 4]
+
+
+def test_c_11_5_a_step_is_left_out_with_all_wishes_of_its_tasks() -> None:
+    queues = ReadyQueues()
+    other = a_version("a:run", name="other")
+    for number, (version, labels) in enumerate([(A, (NEAR,)), (A, ()), (other, (NEAR,)), (A, (FAR,)), (other, ())]):
+        queues.push(a_task(number, version, labels=labels))
+    lineup = queues.lineup("a:run", lambda _: True)
+    lineup.skip_step()
+    assert [number_of(queues.take(lineup)) for _ in range(2)] == [2, 4]
+    assert lineup.first() is None
+
+
+def test_c_11_5_a_step_with_many_wishes_is_not_even_looked_at_when_there_is_no_room_for_it() -> None:
+    queues = ReadyQueues()
+    large = a_version("a:run", slots={"default": 5}, name="large")
+    for number in range(20):
+        queues.push(a_task(number, large, labels=(a_wish("shard", number),)))
+    queues.push(a_task(20, A))
+    asked: list[int] = []
+
+    def has_room(units: dict[str, int]) -> bool:
+        asked.append(units["default"])
+        return units["default"] < 5
+
+    lineup = queues.lineup("a:run", has_room)
+    assert asked == [5]
+    assert number_of(queues.take(lineup)) == 20
+    assert lineup.first() is None
+
+
+@given(st.lists(st.tuples(st.integers(1, 3), st.sampled_from(WISHES)), max_size=40))
+def test_c_11_1_wishes_do_not_change_the_order(pushed: list[tuple[int, tuple[DesiredLabels, object]]]) -> None:
+    queues = ReadyQueues()
+    for number, (priority, (labels, _)) in enumerate(pushed):
+        queues.push(a_task(number, A, priority, labels=labels))
+    assert popped(queues) == sorted(range(len(pushed)), key=lambda number: (-pushed[number][0], number))
+    assert queues.actions() == []
+
+
+def test_equal_wishes_of_waiting_tasks_are_kept_once() -> None:
+    queues = ReadyQueues()
+    tasks = [a_task(number, A, labels=(NEAR, FAR)) for number in range(3)]
+    assert tasks[0].labels is not tasks[1].labels
+    for task in tasks:
+        queues.push(task)
+    assert tasks[0].labels is tasks[1].labels is tasks[2].labels
+
+
+def test_a_task_without_wishes_shares_one_empty_tuple() -> None:
+    assert ReadyTask("id", A, 1, START).labels is ReadyTask("other", B, 1, START).labels
+    assert ReadyTask("id", A, 1, START).labels == ()
+
+
+def test_wishes_of_tasks_that_are_gone_leave_nothing_behind() -> None:
+    queues = ReadyQueues()
+    queues.push(a_task(0, A))
+    for number in range(1, 500):
+        queues.push(a_task(number, A, labels=(a_wish("shard", number),)))
+    [queue] = queues._queues.values()
+    for number in range(2, 500, 2):
+        queues.discard(a_task(number, A).id)
+    assert len(queue._lanes[A.tasks[0].id]) == len(queues) == 251
+    assert popped(queues) == [0, *range(1, 500, 2)]
+    assert queue._lanes == {}
 
 
 def test_c_11_1_two_versions_of_an_action_keep_one_order() -> None:
@@ -115,7 +204,8 @@ def test_memory_of_the_queue_stays_bounded_behind_a_task_that_waits() -> None:
         queues.push(task)
         queues.discard(task.id)
     [queue] = queues._queues.values()
-    assert sum(len(tasks) for levels in queue._steps.values() for tasks in levels) < 4000
+    [lane] = queue._lanes[A.tasks[0].id].values()
+    assert len(lane.level(1)) < 4000
 
 
 def test_c_6_33_a_task_expires_when_its_own_timeout_has_passed_since_it_was_queued() -> None:
@@ -147,14 +237,14 @@ def test_c_6_33_expired_tasks_come_in_bites_and_stay_until_discarded() -> None:
 def test_c_6_33_a_task_that_is_being_assigned_does_not_expire() -> None:
     queues = ReadyQueues()
     queues.push(a_task(0, A))
-    queues.pop("a:run")
+    taken(queues)
     assert queues.expired(START + 301) == []
 
 
 def test_c_6_33_a_task_whose_assignment_failed_still_expires() -> None:
     queues = ReadyQueues()
     queues.push(a_task(0, A))
-    task = queues.pop("a:run")
+    task = taken(queues)
     assert task is not None
     # The watch looks while the assignment is under way, and the assignment then fails.
     queues.expired(START + 1)
@@ -166,7 +256,7 @@ def test_the_low_watermark_counts_a_task_that_is_being_assigned() -> None:
     queues = ReadyQueues()
     for number in range(2):
         queues.push(a_task(number, A))
-    task = queues.pop("a:run")
+    task = taken(queues)
     assert task is not None
     assert list(queues.oldest_ids()) == [task.id]
 

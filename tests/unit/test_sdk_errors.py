@@ -116,8 +116,18 @@ def test_c_7_10_an_empty_error_means_cancelled_and_failure_wins() -> None:
         _outcome(("a", "", None), ("b", "no", None)).outputs()
 
 
-def test_c_7_15_outputs_are_those_that_exist() -> None:
-    assert _outcome(("a", None, '{"x": 1}'), ("b", None, None)).outputs() == {"a": {"x": 1}}
+def test_c_7_15_blocking_callers_get_all_tasks_and_awaiting_ones_the_outputs_that_exist() -> None:
+    outcome = _outcome(("a", None, '{"x": 1}'), ("b", None, None), ("c", None, '{"skipped": true}'))
+    assert outcome.outputs() == {"a": {"x": 1}, "b": None, "c": {"skipped": True}}
+    assert outcome.awaited_outputs() == {"a": {"x": 1}, "c": {"skipped": True}}
+
+
+def test_c_7_21_awaiting_a_cancelled_run_gives_the_outputs_there_are() -> None:
+    outcome = _outcome(("a", None, '{"x": 1}'), ("b", "", None))
+    assert outcome.awaited_outputs() == {"a": {"x": 1}}
+    assert (outcome.cancelled, outcome.failed) == (True, False)
+    with pytest.raises(FailedTaskRunExceptionGroup):
+        _outcome(("a", "", None), ("b", "no", None)).awaited_outputs()
 
 
 def test_c_6_27_retry_after_in_milliseconds() -> None:
@@ -168,6 +178,17 @@ def test_c_4_45_bulk_collision_lists_both_kinds() -> None:
 
 def test_c_4_49_another_text_is_a_dedupe_violation() -> None:
     assert isinstance(translate(_already_exists("duplicate")), DedupeViolationError)
+
+
+@pytest.mark.parametrize("body", [b"\x0a\xff", b"\x12\x05ab"])
+def test_a_damaged_detail_of_the_right_type_is_still_a_collision(body: bytes) -> None:
+    from google.protobuf.any_pb2 import Any as AnyMessage
+
+    detail = AnyMessage(type_url="type.googleapis.com/v1.BulkTriggerIdempotencyCollisionError", value=body)
+    error = translate(
+        _already_exists(COLLISION, b"\x1a" + _length(len(detail.SerializeToString())) + detail.SerializeToString())
+    )
+    assert isinstance(error, IdempotencyCollisionError)
 
 
 @given(st.binary())

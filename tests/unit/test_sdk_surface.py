@@ -1,6 +1,6 @@
 """The names, signatures and defaults that the SDK offers are those of the contract.
 
-`tests/contract/sdk_surface_step1.json` holds the facts for what this version serves; what it does not serve is absent
+`tests/contract/sdk_surface_step2.json` holds the facts for what this version serves; what it does not serve is absent
 from both sides. Annotations are not compared here: `tests/typing` checks types by what a type checker says.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import json
+import re
 from datetime import timedelta
 from enum import Enum
 from functools import cached_property
@@ -22,10 +23,12 @@ from pydantic_core import PydanticUndefined
 
 import hatchet_sdk
 
-FACTS = json.loads((Path(__file__).parents[1] / "contract" / "sdk_surface_step1.json").read_text())
+FACTS = json.loads((Path(__file__).parents[1] / "contract" / "sdk_surface_step2.json").read_text())
 
 MODULES = (
     "config",
+    "declare.base",
+    "declare.conditions",
     "declare.durations",
     "declare.labels",
     "declare.limits",
@@ -47,6 +50,7 @@ OWN_MEMBERS = {
     "Hatchet": {"client"},
     "BaseWorkflow": {"inputs", "input_text", "merge"},
     "Standalone": set(),
+    "Workflow": set(),
     "Task": {"action_name", "parse_input", "parse_output", "readable_id", "serialize_output"},
     "WorkflowRunRef": set(),
     "TaskRunRef": {"workflow_run_id"},
@@ -115,6 +119,14 @@ def test_member(name: str, member: str) -> None:
     assert bool(getattr(found, "__deprecated__", None)) == fact.get("deprecated", False)
     if fact["kind"] in ("classmethod", "staticmethod"):
         assert not inspect.isfunction(found) or isinstance(static, staticmethod)
+
+
+@pytest.mark.parametrize("name", [n for n, fact in FACTS["classes"].items() if "attributes" in fact])
+def test_attributes_that_the_constructor_sets(name: str) -> None:
+    constructors = [vars(base)["__init__"] for base in _find(name).__mro__ if "__init__" in vars(base)]
+    source = "".join(inspect.getsource(function) for function in constructors if inspect.isfunction(function))
+    for attribute in FACTS["classes"][name]["attributes"]:
+        assert re.search(rf"self\.{attribute}\b.*=", source), attribute
 
 
 @pytest.mark.parametrize("name", OWN_MEMBERS)

@@ -1,7 +1,7 @@
-"""A workflow's definition: plain data, its validation and its checksum (behaviour-core C-3).
+"""A workflow's definition: plain data, its checksum and its stored form (behaviour-core C-3).
 
-A front door parses its message into :class:`WorkflowDefinition`; :func:`validate` collects every mistake, and
-:func:`checksum` decides whether it is a new version. :func:`to_json` and :func:`from_json` are how a version is stored.
+A front door parses its message into :class:`WorkflowDefinition`; :mod:`hatchet.core.validation` collects every mistake,
+and :func:`checksum` decides whether it is a new version. :func:`to_json` and :func:`from_json` are how it is stored.
 """
 
 from __future__ import annotations
@@ -9,17 +9,37 @@ from __future__ import annotations
 import hashlib
 import heapq
 import json
-import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import Any
 
+from hatchet.core import conditions as conditions_data
+from hatchet.core import labels as labels_data
+from hatchet.core.conditions import Condition
 from hatchet.core.durations import parse_duration
-from hatchet.core.errors import InvalidArgument
-from hatchet.core.json_texts import check_json
+from hatchet.core.graph import Graph
+from hatchet.core.labels import DesiredLabels
 
 DEFAULT_EXECUTION_TIMEOUT = "60s"
 DEFAULT_SCHEDULE_TIMEOUT = "5m"
+DEFAULT_PRIORITY = 1
+
+
+class IdempotencyMethod(Enum):
+    """How long a claimed key stays claimed: until its time is over, or at most until its run ends (C-4.36, C-4.37)."""
+
+    TTL = "TTL"
+    STATUS = "STATUS"
+
+
+@dataclass(slots=True, frozen=True, kw_only=True)
+class Idempotency:
+    """Runs of the workflow whose expression renders one key exclude each other (C-4.32)."""
+
+    expression: str
+    ttl_ms: int
+    method: IdempotencyMethod = IdempotencyMethod.TTL
 
 
 @dataclass(slots=True, frozen=True, kw_only=True)
@@ -38,6 +58,8 @@ class TaskDefinition:
     is_durable: bool = False
     slot_requests: dict[str, int] = field(default_factory=dict)
     """Slot type to units; empty means the default of C-3.20."""
+    conditions: tuple[Condition, ...] = ()
+    worker_labels: DesiredLabels = ()
 
     @property
     def slots(self) -> dict[str, int]:
@@ -53,8 +75,16 @@ class WorkflowDefinition:
     description: str = ""
     version: str = ""
     tasks: tuple[TaskDefinition, ...] = ()
+    on_failure: TaskDefinition | None = None
+    """Runs when a task of the run has failed for good (C-6.45)."""
     default_priority: int | None = None
     input_json_schema: str | None = None
+    idempotency: Idempotency | None = None
+
+    @property
+    def all_tasks(self) -> tuple[TaskDefinition, ...]:
+        """The tasks with the on-failure task as the last one."""
+        return self.tasks if self.on_failure is None else (*self.tasks, self.on_failure)
 
 
 @dataclass(slots=True, frozen=True, kw_only=True)
@@ -62,6 +92,8 @@ class StoredTask:
     """A task definition of a stored version, with everything the hot path needs computed once."""
 
     id: str
+    index: int
+    """The number of the task in its version."""
     definition: TaskDefinition
     execution_timeout_seconds: float
     schedule_timeout_seconds: float
@@ -80,116 +112,20 @@ class StoredVersion:
     default_priority: int
     """1, 2 or 3; 1 when the definition names none (C-4.29)."""
     tasks: tuple[StoredTask, ...]
+    """The on-failure task comes last."""
+    graph: Graph = field(compare=False)
+    idempotency: Idempotency | None = None
 
+    @property
+    def is_plain(self) -> bool:
+        """One task that waits for nothing: its run is no more than the task itself (C-0.6)."""
+        return len(self.tasks) == 1 and not self.tasks[0].definition.conditions
 
-MAX_BACKOFF_FACTOR = 1000.0
-MAX_BACKOFF_SECONDS = 86_400
-DEFAULT_PRIORITY = 1
-MAX_PRIORITY = 3
-
-_NAME = re.compile(r"[A-Za-z0-9._-]+")
-_ACTION = re.compile(r"[^:\x00-\x1f\x7f]+(?::[^:\x00-\x1f\x7f]+){1,2}")
-_QUOTED = 80
-
-
-def is_name(text: str) -> bool:
-    """Whether ``text`` may name a workflow or a task (C-3.9)."""
-    return _NAME.fullmatch(text) is not None
-
-
-def normal_action(action: str) -> str:
-    """The stored form of an action id, lower case (C-3.10). Raises :class:`InvalidArgument` for a bad one."""
-    if _ACTION.fullmatch(action) is None:
-        raise InvalidArgument(_bad_action(action))
-    return action.lower()
-
-
-def validate(definition: WorkflowDefinition) -> None:
-    """Check the definition by C-3.9 to C-3.28.
-
-    Raises one :class:`InvalidArgument` in which every mistake is a numbered line (C-3.26).
-    """
-    mistakes = list(_mistakes(definition))
-    if mistakes:
-        lines = (f"{number}. {mistake}" for number, mistake in enumerate(mistakes, 1))
-        raise InvalidArgument("\n".join(("Validation failed with the following errors:", *lines)))
-
-
-def _mistakes(definition: WorkflowDefinition) -> Iterator[str]:
-    if not is_name(definition.name):
-        yield _bad_name("name", definition.name)
-    for label in ("description", "version"):
-        if "\x00" in getattr(definition, label):
-            yield f"{label} must not contain the null character"
-    if not definition.tasks:
-        yield "tasks: a workflow needs at least one task"
-    priority = definition.default_priority
-    if priority is not None and not DEFAULT_PRIORITY <= priority <= MAX_PRIORITY:
-        yield f"default_priority must be between {DEFAULT_PRIORITY} and {MAX_PRIORITY}, not {priority}"
-    if definition.input_json_schema is not None:
-        yield from _caught(check_json, definition.input_json_schema, "input_json_schema")
-    for index, task in enumerate(definition.tasks):
-        for mistake in _task_mistakes(task):
-            yield f"tasks[{index}] ({_cut(task.readable_id)}): {mistake}"
-    yield from _graph_mistakes(definition.tasks)
-
-
-def _task_mistakes(task: TaskDefinition) -> Iterator[str]:
-    if not is_name(task.readable_id):
-        yield _bad_name("readable_id", task.readable_id)
-    if _ACTION.fullmatch(task.action) is None:
-        yield _bad_action(task.action)
-    for label in ("execution_timeout", "schedule_timeout"):
-        yield from (f"{label}: {mistake}" for mistake in _caught(parse_duration, getattr(task, label)))
-    if task.retries < 0:
-        yield f"retries must be 0 or more, not {task.retries}"
-    factor, limit = task.backoff_factor, task.backoff_max_seconds
-    if factor is not None and not 1 <= factor <= MAX_BACKOFF_FACTOR:
-        yield f"backoff_factor must be between 1 and {MAX_BACKOFF_FACTOR:.0f}, not {factor:g}"
-    if limit is not None and not 1 <= limit <= MAX_BACKOFF_SECONDS:
-        yield f"backoff_max_seconds must be between 1 and {MAX_BACKOFF_SECONDS}, not {limit}"
-    for slot_type, units in task.slot_requests.items():
-        if not slot_type or "\x00" in slot_type:
-            yield "slot_requests: a slot type must not be empty or contain the null character"
-        if units <= 0:
-            yield f"slot_requests: {_cut(slot_type)} must ask for 1 unit or more, not {units}"
-
-
-def _graph_mistakes(tasks: Sequence[TaskDefinition]) -> Iterator[str]:
-    known = {task.readable_id for task in tasks}
-    if len(known) < len(tasks):
-        names = [task.readable_id for task in tasks]
-        repeated = sorted({name for name in known if names.count(name) > 1})
-        yield f"tasks: readable ids must be unique, repeated: {_cut(', '.join(repeated))}"
-    for task in tasks:
-        for parent in task.parents:
-            if parent not in known:
-                edge = f"parent step '{_cut(parent)}' not found for step '{_cut(task.readable_id)}'"
-                yield f"dag parent not found: {edge}"
-    ordered = topological(tasks)
-    if len(ordered) < len(tasks) and len(known) == len(tasks):
-        stuck = sorted(known - {task.readable_id for task in ordered})
-        if all(parent in known for task in tasks for parent in task.parents):
-            yield f"tasks: the workflow has a cycle through or above: {_cut(', '.join(stuck))}"
-
-
-def _caught(check: Callable[..., object], *args: object) -> Iterator[str]:
-    try:
-        check(*args)
-    except InvalidArgument as error:
-        yield error.message
-
-
-def _bad_name(label: str, name: str) -> str:
-    return f"{label} {_cut(name)!r} must consist of letters, digits, '.', '-' and '_', at least one"
-
-
-def _bad_action(action: str) -> str:
-    return f"action {_cut(action)!r} must have 2 or 3 non-empty parts separated by colons, such as workflow:task"
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= _QUOTED else text[:_QUOTED] + "…"
+    def step(self, step_id: str) -> StoredTask:
+        """The task with that id; the only one when there is but one."""
+        if len(self.tasks) == 1:
+            return self.tasks[0]
+        return next(task for task in self.tasks if task.id == step_id)
 
 
 def topological(tasks: Sequence[TaskDefinition]) -> list[TaskDefinition]:
@@ -221,6 +157,8 @@ def checksum(definition: WorkflowDefinition) -> str:
     canonical = _workflow_data(definition)
     canonical.pop("name")
     canonical["tasks"] = [_canonical_task(task) for task in topological(definition.tasks)]
+    if definition.on_failure is not None:
+        canonical["on_failure"] = _canonical_task(definition.on_failure)
     text = json.dumps(canonical, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -238,15 +176,37 @@ def to_json(definition: WorkflowDefinition, task_ids: Mapping[str, str]) -> str:
     """The definition as it is stored, each task with its id of this version (``task_ids``: readable id to task id)."""
     data = _workflow_data(definition)
     data["tasks"] = [{"id": task_ids[task.readable_id], **_task_data(task)} for task in definition.tasks]
+    if definition.on_failure is not None:
+        data["on_failure"] = {
+            "id": task_ids[definition.on_failure.readable_id],
+            **_task_data(definition.on_failure),
+        }
     return json.dumps(data, separators=(",", ":"))
 
 
 def from_json(text: str) -> tuple[WorkflowDefinition, dict[str, str]]:
     """What :func:`to_json` wrote: the definition, and the task id of each readable id."""
     data: dict[str, Any] = json.loads(text)
-    ids = {task["readable_id"]: task.pop("id") for task in data["tasks"]}
-    tasks = tuple(TaskDefinition(**{**task, "parents": tuple(task.get("parents", ()))}) for task in data.pop("tasks"))
-    return WorkflowDefinition(**data, tasks=tasks), ids
+    on_failure = data.pop("on_failure", None)
+    every = [*data["tasks"], *([on_failure] if on_failure is not None else [])]
+    ids = {task["readable_id"]: task.pop("id") for task in every}
+    tasks = tuple(map(_task_from, data.pop("tasks")))
+    last = _task_from(on_failure) if on_failure is not None else None
+    idempotency = data.pop("idempotency", None)
+    if idempotency is not None:
+        idempotency = Idempotency(**{**idempotency, "method": IdempotencyMethod(idempotency["method"])})
+    return WorkflowDefinition(**data, tasks=tasks, on_failure=last, idempotency=idempotency), ids
+
+
+def _task_from(data: dict[str, Any]) -> TaskDefinition:
+    return TaskDefinition(
+        **{
+            **data,
+            "parents": tuple(data.get("parents", ())),
+            "conditions": conditions_data.from_data(data.get("conditions", ())),
+            "worker_labels": labels_data.from_data(data.get("worker_labels", ())),
+        }
+    )
 
 
 def _workflow_data(definition: WorkflowDefinition) -> dict[str, Any]:
@@ -255,7 +215,21 @@ def _workflow_data(definition: WorkflowDefinition) -> dict[str, Any]:
         "name": definition.name,
         "description": definition.description,
         "version": definition.version,
-        **_set_options(default_priority=definition.default_priority, input_json_schema=definition.input_json_schema),
+        **_set_options(
+            default_priority=definition.default_priority,
+            input_json_schema=definition.input_json_schema,
+            idempotency=_idempotency_data(definition.idempotency),
+        ),
+    }
+
+
+def _idempotency_data(idempotency: Idempotency | None) -> dict[str, Any] | None:
+    if idempotency is None:
+        return None
+    return {
+        "expression": idempotency.expression,
+        "ttl_ms": idempotency.ttl_ms,
+        "method": idempotency.method.value,
     }
 
 
@@ -272,6 +246,8 @@ def _task_data(task: TaskDefinition) -> dict[str, Any]:
             backoff_max_seconds=task.backoff_max_seconds,
             is_durable=task.is_durable or None,
             slot_requests=task.slot_requests or None,
+            conditions=[conditions_data.to_data(condition) for condition in task.conditions] or None,
+            worker_labels=labels_data.to_data(task.worker_labels) or None,
         ),
     }
 
@@ -297,13 +273,18 @@ def stored_version(
         name=definition.name,
         order=order,
         default_priority=definition.default_priority or DEFAULT_PRIORITY,
-        tasks=tuple(_stored_task(task, task_ids[task.readable_id]) for task in definition.tasks),
+        tasks=tuple(
+            _stored_task(index, task, task_ids[task.readable_id]) for index, task in enumerate(definition.all_tasks)
+        ),
+        graph=Graph(definition.all_tasks, has_on_failure=definition.on_failure is not None),
+        idempotency=definition.idempotency,
     )
 
 
-def _stored_task(task: TaskDefinition, task_id: str) -> StoredTask:
+def _stored_task(index: int, task: TaskDefinition, task_id: str) -> StoredTask:
     return StoredTask(
         id=task_id,
+        index=index,
         definition=task,
         execution_timeout_seconds=parse_duration(task.execution_timeout),
         schedule_timeout_seconds=parse_duration(task.schedule_timeout),

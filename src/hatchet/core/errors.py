@@ -45,6 +45,25 @@ class NotFound(HatchetError):
     code = Code.NOT_FOUND
 
 
+class AlreadyExists(HatchetError):
+    """What the request would make is there already."""
+
+    code = Code.ALREADY_EXISTS
+
+
+class IdempotencyCollision(AlreadyExists):
+    """Runs were not created because others hold their idempotency keys (C-4.42 to C-4.47).
+
+    ``collisions``: (run that holds the key, run that was not created), in the order of the request. ``created``: the
+    runs of the same request that were. The text is looked for by clients and must stay.
+    """
+
+    def __init__(self, collisions: list[tuple[str, str]], created: list[str]) -> None:
+        super().__init__("idempotency key collision")
+        self.collisions = collisions
+        self.created = created
+
+
 class Unauthenticated(HatchetError):
     """No token, or one that this server does not accept (C-1.10: one text for every reason)."""
 

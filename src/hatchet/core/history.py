@@ -32,12 +32,15 @@ class AttemptFacts:
     finished_at: float | None = None
     retry_at: float | None = None
     error: str | None = None
+    replayed_at: float | None = None
+    """When a person opened the attempt (C-15.12)."""
     notes: tuple[tuple[str, float], ...] = ()
     """(kind, time) of TIMEOUT_REFRESHED and SLOT_RELEASED."""
 
 
 _ENDINGS = {
     Outcome.COMPLETED: (TaskEventType.FINISHED, "Task completed"),
+    Outcome.SKIPPED: (TaskEventType.SKIPPED, "Task was skipped"),
     Outcome.FAILED: (TaskEventType.FAILED, "Task failed"),
     Outcome.TIMED_OUT: (TaskEventType.TIMED_OUT, "Task exceeded its execution timeout"),
     Outcome.CANCELLED: (TaskEventType.CANCELLED, "Task was cancelled"),
@@ -69,6 +72,8 @@ def history(created_at: float, attempts: Sequence[AttemptFacts], gaps: Sequence[
 def _attempt_events(facts: AttemptFacts, gaps: Sequence[Gap]) -> list[TaskEvent]:
     number, worker = facts.attempt, facts.worker_id
     events = [TaskEvent(TaskEventType.QUEUED, facts.ready_at, number, "Task was queued")]
+    if facts.replayed_at is not None:
+        events.insert(0, TaskEvent(TaskEventType.RETRIED_BY_USER, facts.replayed_at, number, "Task was replayed"))
     if (unserved_at := _unserved_at(facts, gaps)) is not None:
         message = "No worker serves the task's action"
         events.append(TaskEvent(TaskEventType.REQUEUED_NO_WORKER, unserved_at, number, message))

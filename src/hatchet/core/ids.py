@@ -1,4 +1,4 @@
-"""What a UUIDv7 tells without asking the database: when it was made, and where a day's ids begin."""
+"""What a UUIDv7 tells without asking the database: when it was made, where a day's ids begin, the tasks of a run."""
 
 from __future__ import annotations
 
@@ -25,3 +25,27 @@ def lowest_at(seconds: float) -> str:
     millis = max(0, int(seconds * 1000))
     head = f"{millis:012x}"
     return f"{head[:8]}-{head[8:]}-0000-0000-000000000000"
+
+
+_TAIL = (1 << 62) - 1
+_STRIDE = 0x1E3779B97F4A7C15
+"""Odd, and near the golden ratio of the tail's range: multiples of it keep far apart, also from ids made in a row."""
+
+
+def task_ids(run_id: str, count: int) -> list[str]:
+    """The ids of a run's tasks, in the order of the definition.
+
+    They follow from the run's id and share its time, so all rows of a run lie in one day and nobody looks them up. The
+    only task of a run has the run's id (behaviour-core C-0.7).
+    """
+    return [task_id(run_id, index, count) for index in range(count)]
+
+
+def task_id(run_id: str, index: int, count: int) -> str:
+    """The id of the task with that number among ``count`` tasks of a run."""
+    if count == 1:
+        return run_id
+    whole = int(run_id.replace("-", ""), 16)
+    tail = ((whole & _TAIL) + (index + 1) * _STRIDE) & _TAIL
+    text = f"{(whole & ~_TAIL) | tail:032x}"
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"

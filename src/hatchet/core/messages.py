@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from enum import Enum
 
+from hatchet.core.labels import DesiredLabels
 from hatchet.core.statuses import RunStatus
 
 
@@ -33,6 +34,39 @@ class TriggerItem:
     parent_task_id: str | None = None
     child_index: int | None = None
     child_key: str | None = None
+    desired_labels: DesiredLabels = ()
+    """Wishes about the worker for every task of the run (C-4.30)."""
+
+
+@dataclass(slots=True, frozen=True, kw_only=True)
+class EventRecord:
+    """One pushed event (C-12.1); texts are JSON."""
+
+    tenant_id: str
+    id: str
+    key: str
+    payload: str
+    additional_metadata: str
+    """JSON object text; empty when there is none."""
+    scope: str | None
+    priority: int | None
+    happened_at: float
+    """The time that the caller gave it."""
+    inserted_at: float
+    """When the engine took it; what waits compare with (C-8.8)."""
+
+
+@dataclass(slots=True, frozen=True, kw_only=True)
+class RunFilter:
+    """Which runs a bulk operation means (C-15.3, C-15.4): all fields must match, of ``additional_metadata`` any pair."""
+
+    since: float
+    until: float | None = None
+    statuses: frozenset[RunStatus] = frozenset()
+    """Empty: every status."""
+    workflow_ids: tuple[str, ...] = ()
+    """Empty: every workflow."""
+    additional_metadata: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(slots=True, frozen=True, kw_only=True)

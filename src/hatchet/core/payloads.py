@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
+
+from hatchet.core.statuses import Outcome, RunStatus
 
 
 @dataclass(slots=True, frozen=True)
@@ -32,9 +36,48 @@ class TaskPayload:
         return len(self.input) + len(self.additional_metadata) + 200
 
 
+@dataclass(slots=True, frozen=True)
+class TaskEnd:
+    """How a task ended, for those that look at it."""
+
+    outcome: Outcome
+    output: str | None
+    """JSON text."""
+    error: str | None
+
+    @property
+    def size(self) -> int:
+        """Characters held."""
+        return len(self.output or "") + len(self.error or "") + 100
+
+
 def action_payload(input_text: str) -> str:
-    """The payload of a standalone task: its input and the empty maps that clients require."""
+    """The payload of a task that is a run of its own: its input and the empty maps that clients require."""
     return (
         f'{{"input":{input_text or "{}"},"parents":{{}},"triggers":{{}},"triggered_by":"manual",'
         '"user_data":null,"overrides":null}'
+    )
+
+
+def run_action_payload(
+    input_text: str,
+    parents: Mapping[str, TaskEnd],
+    triggers: Mapping[str, str],
+    errors: Mapping[str, str] | None = None,
+) -> str:
+    """The payload of a task of a run.
+
+    ``parents``: readable id to how it ended; those that completed or were skipped are told (C-5.7 to C-5.9).
+    ``triggers``: data key to JSON text (C-5.13). ``errors``: readable id to error text, for the on-failure task (C-5.15).
+    """
+    outputs = ",".join(
+        f"{json.dumps(name)}:{end.output or '{}'}"
+        for name, end in parents.items()
+        if end.outcome.status is RunStatus.COMPLETED
+    )
+    data = ",".join(f"{json.dumps(key)}:{text}" for key, text in triggers.items())
+    failures = "" if errors is None else f',"step_run_errors":{json.dumps(errors)}'
+    return (
+        f'{{"input":{input_text or "{}"},"parents":{{{outputs}}},"triggers":{{{data}}},"triggered_by":"manual",'
+        f'"user_data":null,"overrides":null{failures}}}'
     )

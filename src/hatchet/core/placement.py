@@ -2,12 +2,18 @@
 
 A worker may receive work while it is assignable, has registered the action and has enough free units of every slot
 type that the task asks for; all units are taken together (behaviour-core C-2.24, C-11.26). A task that fits nowhere is
-stepped over and does not block those behind it (C-11.5). Equal workers take turns (C-11.8), and so do actions.
+stepped over and does not block those behind it (C-11.5). A task with wishes goes to the worker that meets them best
+(C-11.18). Equal workers take turns (C-11.8), and so do actions.
 """
 
 from __future__ import annotations
 
-from hatchet.core.ready_queue import ReadyQueues, ReadyTask
+from collections.abc import Mapping, Sequence
+from functools import partial
+
+from hatchet.core.affinity import score
+from hatchet.core.labels import DesiredLabels
+from hatchet.core.ready_queue import Lineup, ReadyQueues, ReadyTask
 
 CHUNK = 64
 """Tasks of one action placed before the next action gets its turn."""
@@ -16,18 +22,31 @@ CHUNK = 64
 class WorkerSlots:
     """The part of a worker that placement looks at."""
 
-    __slots__ = ("actions", "assignable", "capacity", "free", "id")
+    __slots__ = ("actions", "assignable", "capacity", "chosen_at", "free", "id", "labels")
 
-    def __init__(self, id: str, actions: frozenset[str], capacity: dict[str, int]) -> None:  # noqa: A002
+    def __init__(
+        self,
+        id: str,  # noqa: A002
+        actions: frozenset[str],
+        capacity: dict[str, int],
+        labels: Mapping[str, str | int] | None = None,
+    ) -> None:
         self.id = id
         self.actions = actions
         self.capacity = capacity
+        self.labels = labels if labels is not None else {}
+        """May be replaced at any time, and counts from the next pass on (C-11.22)."""
         self.free = dict(capacity)
         self.assignable = False
+        self.chosen_at = 0
+        """When it was last chosen for a task with wishes, as a number of such choices of its pool."""
 
     def fits(self, units: dict[str, int]) -> bool:
         free = self.free
-        return all(free.get(kind, 0) >= count for kind, count in units.items())
+        for kind, count in units.items():  # noqa: SIM110 a generator costs more than the comparison
+            if free.get(kind, 0) < count:
+                return False
+        return True
 
     def take(self, units: dict[str, int]) -> None:
         for kind, count in units.items():
@@ -45,6 +64,7 @@ class WorkerPool:
         self._by_id: dict[str, WorkerSlots] = {}
         self._by_action: dict[str, list[WorkerSlots]] = {}
         self._turn: dict[str, int] = {}
+        self._choices = 0
 
     def get(self, worker_id: str) -> WorkerSlots | None:
         return self._by_id.get(worker_id)
@@ -74,11 +94,23 @@ class WorkerPool:
         """Whether a worker that may receive work has registered ``action``."""
         return any(worker.assignable for worker in self._by_action.get(action, ()))
 
-    def take(self, action: str, units: dict[str, int]) -> WorkerSlots | None:
-        """The next worker in turn on which ``units`` fit, with the units taken; None when there is none."""
+    def has_room(self, action: str, units: dict[str, int]) -> bool:
+        """Whether ``units`` of a task without wishes would fit on a worker now."""
+        for worker in self._by_action.get(action, ()):  # noqa: SIM110 as in WorkerSlots.fits
+            if worker.assignable and worker.fits(units):
+                return True
+        return False
+
+    def take(self, action: str, units: dict[str, int], labels: DesiredLabels = ()) -> WorkerSlots | None:
+        """A worker on which ``units`` fit, with the units taken; None when there is none.
+
+        Without ``labels`` it is the next in turn, with them the one that meets them best.
+        """
         workers = self._by_action.get(action)
         if not workers:
             return None
+        if labels:
+            return self._take_best(workers, units, labels)
         count = len(workers)
         start = self._turn.get(action, 0)
         for offset in range(count):
@@ -90,6 +122,30 @@ class WorkerPool:
                 return worker
         return None
 
+    def _take_best(
+        self, workers: Sequence[WorkerSlots], units: dict[str, int], labels: DesiredLabels
+    ) -> WorkerSlots | None:
+        """The worker with the highest score (C-11.18); of several the one that was not chosen for longest (C-11.8).
+
+        The turn of the action would not spread them: with other tasks between them it could come round to the same
+        worker every time.
+        """
+        best: WorkerSlots | None = None
+        best_score = 0
+        for worker in workers:
+            if not (worker.assignable and worker.fits(units)):
+                continue
+            points = score(labels, worker.labels)
+            if points is None:
+                continue
+            if best is None or (points, -worker.chosen_at) > (best_score, -best.chosen_at):
+                best, best_score = worker, points
+        if best is not None:
+            self._choices += 1
+            best.chosen_at = self._choices
+            best.take(units)
+        return best
+
 
 def place(queues: ReadyQueues, pool: WorkerPool, limit: int) -> list[tuple[ReadyTask, WorkerSlots]]:
     """Take up to ``limit`` tasks out of the queues, each with the worker whose units it has taken.
@@ -97,6 +153,7 @@ def place(queues: ReadyQueues, pool: WorkerPool, limit: int) -> list[tuple[Ready
     The caller owns them afterwards: it assigns them, or puts them back and gives the units back.
     """
     placed: list[tuple[ReadyTask, WorkerSlots]] = []
+    lineups: dict[str, Lineup] = {}
     turns = [action for action in queues.actions() if pool.serves(action)]
     while turns and len(placed) < limit:
         again: list[str] = []
@@ -104,29 +161,31 @@ def place(queues: ReadyQueues, pool: WorkerPool, limit: int) -> list[tuple[Ready
             room = min(CHUNK, limit - len(placed))
             if room <= 0:
                 break
-            if _place_some(queues, pool, action, room, placed) == room:
+            lineup = lineups.get(action)
+            if lineup is None:
+                lineup = lineups[action] = queues.lineup(action, partial(pool.has_room, action))
+            count = _place_some(queues, pool, lineup, room, placed)
+            if count:
+                queues.served(action)
+            if count == room:
                 again.append(action)
         turns = again
     return placed
 
 
 def _place_some(
-    queues: ReadyQueues, pool: WorkerPool, action: str, room: int, placed: list[tuple[ReadyTask, WorkerSlots]]
+    queues: ReadyQueues, pool: WorkerPool, lineup: Lineup, room: int, placed: list[tuple[ReadyTask, WorkerSlots]]
 ) -> int:
     count = 0
-    misfits: set[str] = set()
-    while count < room:
-        task = queues.pop(action, misfits)
-        if task is None:
-            break
-        step = task.version.tasks[0]
-        worker = pool.take(action, step.slots)
-        if worker is None:
-            misfits.add(step.id)
-            queues.put_back(task)
-        else:
-            placed.append((task, worker))
+    while count < room and (task := lineup.first()) is not None:
+        step = task.step
+        action = step.definition.action
+        worker = pool.take(action, step.slots, task.labels)
+        if worker is not None:
+            placed.append((queues.take(lineup), worker))
             count += 1
-    if count:
-        queues.served(action)
+        elif task.labels and pool.has_room(action, step.slots):
+            lineup.skip_lane()
+        else:
+            lineup.skip_step()
     return count

@@ -2,16 +2,19 @@
 
 Everything here can be rebuilt from rows. It is sized for hundreds of thousands of waiting tasks: one small object and
 one dictionary entry a task, no index per task beyond that. Order is priority, then insertion (behaviour-core C-11.1);
-retries and reassignments come before every user priority (C-11.3).
+retries and reassignments come before every user priority (C-11.3). Tasks that want different worker labels do not wait
+for each other (C-11.5).
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Iterator
+from heapq import heapify, heappop, heapreplace
 
 from hatchet.core.definitions import StoredTask, StoredVersion
 from hatchet.core.ids import time_of
+from hatchet.core.labels import DesiredLabels
 
 INTERNAL_PRIORITY = 4
 LEVELS = 5
@@ -28,10 +31,13 @@ class ReadyTask:
         "attempt",
         "id",
         "internal_retries",
+        "labels",
         "level",
         "place",
         "priority",
         "ready_at",
+        "run_id",
+        "step",
         "version",
     )
 
@@ -44,9 +50,19 @@ class ReadyTask:
         attempt: int = 0,
         app_retries: int = 0,
         internal_retries: int = 0,
+        step: StoredTask | None = None,
+        run_id: str | None = None,
+        labels: DesiredLabels = (),
     ) -> None:
+        """``step`` may be left out where the version has but one; ``run_id`` None: the task is its own run (C-0.7).
+
+        ``labels``: what the task wants of its worker, the run's wishes merged in (C-11.24).
+        """
         self.id = id
         self.version = version
+        self.step = step if step is not None else version.tasks[0]
+        self.run_id = run_id
+        self.labels = labels
         self.priority = priority
         self.ready_at = ready_at
         self.attempt = attempt
@@ -60,95 +76,162 @@ class ReadyTask:
         """When the task was created, from its id: a retry does not change it."""
         return time_of(self.id)
 
-    @property
-    def step(self) -> StoredTask:
-        """The task definition this attempt runs."""
-        return self.version.tasks[0]
+
+class Lane:
+    """Waiting tasks of one step with the same wishes: what one of them fits, all of them fit. A FIFO per level."""
+
+    __slots__ = ("_levels", "labels", "size", "step")
+
+    def __init__(self, step: StoredTask, labels: DesiredLabels) -> None:
+        self.step = step
+        self.labels = labels
+        self.size = 0
+        """Number of waiting tasks; the FIFOs may also hold some that are GONE."""
+        self._levels: list[deque[ReadyTask] | None] = [None] * LEVELS
+
+    def level(self, level: int) -> deque[ReadyTask]:
+        """The FIFO of a level. Made when first used: there may be as many lanes as tasks, and a deque is large."""
+        tasks = self._levels[level]
+        if tasks is None:
+            tasks = self._levels[level] = deque()
+        return tasks
+
+    def head(self) -> ReadyTask | None:
+        """The first waiting task; entries that are GONE are dropped on the way."""
+        for tasks in reversed(self._levels):
+            while tasks:
+                if tasks[0].place == WAITING:
+                    return tasks[0]
+                tasks.popleft()
+        return None
+
+    def compact(self, level: int) -> None:
+        """Drop the entries that are GONE once most of them are."""
+        tasks = self._levels[level]
+        if tasks is not None and len(tasks) > 2 * self.size + 100:
+            self._levels[level] = deque(task for task in tasks if task.place == WAITING)
 
 
 class ActionQueue:
-    """The ready tasks of one action: a FIFO per step and priority level.
+    """The ready tasks of one action, in lanes by step and wishes.
 
-    Steps have queues of their own, so that any number of tasks of a step that fits nowhere is stepped over at once
-    (C-11.5). Most actions have one step; several versions of a workflow may share an action.
+    Lanes of their own, so that any number of tasks that fit nowhere is stepped over at once (C-11.5). Most actions have
+    one step and no wishes; several versions of a workflow may share an action, and every run may have its own wishes.
     """
 
-    __slots__ = ("_counts", "_steps", "size")
+    __slots__ = ("_lanes", "size")
 
     def __init__(self) -> None:
-        self._steps: dict[str, list[deque[ReadyTask]]] = {}
-        self._counts: dict[str, int] = {}
-        """Step id to number of waiting tasks."""
+        self._lanes: dict[str, dict[DesiredLabels, Lane]] = {}
+        """Step id and wishes to lane; no lane is empty."""
         self.size = 0
 
     def push(self, task: ReadyTask) -> None:
         task.place = WAITING
-        self._levels(task)[task.level].append(task)
-        self._count(task, 1)
+        lane = self._lane(task)
+        lane.level(task.level).append(task)
+        lane.size += 1
+        self.size += 1
 
     def push_front(self, task: ReadyTask) -> None:
-        """Return a task that could not be placed to where it was."""
+        """Return a task that was taken out to where it was."""
         task.place = WAITING
-        self._levels(task)[task.level].appendleft(task)
-        self._count(task, 1)
-
-    def pop(self, without: Collection[str] = ()) -> ReadyTask | None:
-        """The next task, now TAKEN, of the steps that are not in ``without``."""
-        first: ReadyTask | None = None
-        for step_id, levels in self._steps.items():
-            if step_id not in without:
-                head = _head(levels)
-                if head is not None and (first is None or _is_before(head, first)):
-                    first = head
-        if first is not None:
-            self._levels(first)[first.level].popleft()
-            first.place = TAKEN
-            self._count(first, -1)
-        return first
+        lane = self._lane(task)
+        lane.level(task.level).appendleft(task)
+        lane.size += 1
+        self.size += 1
 
     def discard(self, task: ReadyTask) -> None:
         """Take a waiting task out; its entry in the FIFO goes when it comes up, or with others once they pile up."""
-        if task.place != WAITING:
-            return
         task.place = GONE
-        self._count(task, -1)
-        levels = self._steps.get(task.version.tasks[0].id)
-        if levels is not None and len(levels[task.level]) > 2 * self.size + 1000:
-            levels[task.level] = deque(entry for entry in levels[task.level] if entry.place == WAITING)
+        lane = self._lanes[task.step.id][task.labels]
+        self.took_out(lane)
+        lane.compact(task.level)
 
-    def _levels(self, task: ReadyTask) -> list[deque[ReadyTask]]:
-        step_id = task.version.tasks[0].id
-        levels = self._steps.get(step_id)
-        if levels is None:
-            levels = self._steps[step_id] = [deque() for _ in range(LEVELS)]
-        return levels
+    def lineup(self, has_room: Callable[[dict[str, int]], bool]) -> Lineup:
+        """The lanes, without those of steps that are known to fit nowhere because there is no room for their units."""
+        entries: list[Entry] = []
+        for lanes in self._lanes.values():
+            # A lane that is alone with its step costs no more to try than to ask for.
+            if len(lanes) > 1 and not has_room(next(iter(lanes.values())).step.slots):
+                continue
+            for lane in lanes.values():
+                task = lane.head()
+                if task is not None:
+                    entries.append(_entry(task, lane))
+        return Lineup(self, entries)
 
-    def _count(self, task: ReadyTask, by: int) -> None:
-        self.size += by
-        step_id = task.version.tasks[0].id
-        left = self._counts.get(step_id, 0) + by
-        if left:
-            self._counts[step_id] = left
+    def took_out(self, lane: Lane) -> None:
+        """One task less waits in ``lane``."""
+        self.size -= 1
+        lane.size -= 1
+        if not lane.size:
+            lanes = self._lanes[lane.step.id]
+            del lanes[lane.labels]
+            if not lanes:
+                del self._lanes[lane.step.id]
+
+    def _lane(self, task: ReadyTask) -> Lane:
+        step = task.step
+        lanes = self._lanes.get(step.id)
+        if lanes is None:
+            lanes = self._lanes[step.id] = {}
+        lane = lanes.get(task.labels)
+        if lane is None:
+            lane = lanes[task.labels] = Lane(step, task.labels)
+        # Equal wishes are kept once, however many runs bring their own.
+        task.labels = lane.labels
+        return lane
+
+
+class Lineup:
+    """The lanes of one action in the order of their first tasks, for one pass of placement.
+
+    Valid while nothing but the pass changes the queue. Each look at the next task costs the logarithm of the number of
+    lanes, so a pass over many lanes that fit nowhere stays affordable.
+    """
+
+    __slots__ = ("_heap", "_queue")
+
+    def __init__(self, queue: ActionQueue, entries: list[Entry]) -> None:
+        self._queue = queue
+        self._heap = entries
+        heapify(entries)
+
+    def first(self) -> ReadyTask | None:
+        """The next task; it stays where it is."""
+        return self._heap[0][3] if self._heap else None
+
+    def take(self) -> ReadyTask:
+        """Take the task that :meth:`first` shows out of its queue; it is now TAKEN."""
+        _, _, _, task, lane = self._heap[0]
+        lane.level(task.level).popleft()
+        task.place = TAKEN
+        self._queue.took_out(lane)
+        following = lane.head() if lane.size else None
+        if following is None:
+            heappop(self._heap)
         else:
-            self._counts.pop(step_id, None)
-            self._steps.pop(step_id, None)
+            heapreplace(self._heap, _entry(following, lane))
+        return task
+
+    def skip_lane(self) -> None:
+        """Leave out the tasks that have the step and the wishes of the first."""
+        heappop(self._heap)
+
+    def skip_step(self) -> None:
+        """Leave out all tasks that have the step of the first, whatever their wishes."""
+        step_id = self._heap[0][4].step.id
+        self._heap = [entry for entry in self._heap if entry[4].step.id != step_id]
+        heapify(self._heap)
 
 
-def _head(levels: list[deque[ReadyTask]]) -> ReadyTask | None:
-    """The first waiting task; entries that are GONE are dropped on the way."""
-    for level in range(LEVELS - 1, -1, -1):
-        tasks = levels[level]
-        while tasks:
-            if tasks[0].place == WAITING:
-                return tasks[0]
-            tasks.popleft()
-    return None
+Entry = tuple[int, float, str, ReadyTask, Lane]
+"""Sorts by level, then insertion; ids are unique, so that tasks and lanes are never compared."""
 
 
-def _is_before(one: ReadyTask, other: ReadyTask) -> bool:
-    if one.level != other.level:
-        return one.level > other.level
-    return (one.ready_at, one.id) < (other.ready_at, other.id)
+def _entry(task: ReadyTask, lane: Lane) -> Entry:
+    return -task.level, task.ready_at, task.id, task, lane
 
 
 class ReadyQueues:
@@ -174,46 +257,51 @@ class ReadyQueues:
             return
         self._by_id[task.id] = task
         self._queue(task).push(task)
-        timeout = task.version.tasks[0].schedule_timeout_seconds
+        timeout = task.step.schedule_timeout_seconds
         expiry = self._expiry.get(timeout)
         if expiry is None:
             expiry = self._expiry[timeout] = deque()
         expiry.append(task)
 
     def put_back(self, task: ReadyTask, *, was_away: bool = False) -> None:
-        """A task that was popped but not assigned goes to the front of its level.
+        """A task that was taken but not assigned goes to the front of its level.
 
-        ``was_away``: time has passed since the pop, so its place in the order of timeouts may be gone.
+        ``was_away``: time has passed since then, so its place in the order of timeouts may be gone.
         """
         self._by_id[task.id] = task
         self._queue(task).push_front(task)
         if was_away:
-            self._expiry.setdefault(task.version.tasks[0].schedule_timeout_seconds, deque()).appendleft(task)
+            self._expiry.setdefault(task.step.schedule_timeout_seconds, deque()).appendleft(task)
 
-    def pop(self, action: str, without: Collection[str] = ()) -> ReadyTask | None:
-        """The next task of ``action`` that is of none of the steps ``without``, out of the queue.
+    def lineup(self, action: str, has_room: Callable[[dict[str, int]], bool]) -> Lineup:
+        """The next tasks of ``action``; ``has_room`` tells whether units (slot type to number) would fit anywhere."""
+        queue = self._queues.get(action)
+        return (queue if queue is not None else ActionQueue()).lineup(has_room)
+
+    def take(self, lineup: Lineup) -> ReadyTask:
+        """The first task of ``lineup``, out of its queue.
 
         It counts as being assigned until it is put back or its ``place`` is set to GONE.
         """
-        queue = self._queues.get(action)
-        task = queue.pop(without) if queue is not None else None
-        if task is not None:
-            del self._by_id[task.id]
-        elif queue is not None and not queue.size:
-            del self._queues[action]
+        task = lineup.take()
+        del self._by_id[task.id]
         return task
 
     def served(self, action: str) -> None:
         """The action had its turn: the others come first the next time."""
         queue = self._queues.pop(action, None)
-        if queue is not None:
+        if queue is not None and queue.size:
             self._queues[action] = queue
 
     def discard(self, task_id: str) -> ReadyTask | None:
         """Take a waiting task out (cancelled, timed out, settled elsewhere)."""
         task = self._by_id.pop(task_id, None)
         if task is not None:
-            self._queue(task).discard(task)
+            action = task.step.definition.action
+            queue = self._queues[action]
+            queue.discard(task)
+            if not queue.size:
+                del self._queues[action]
         return task
 
     def actions(self) -> list[str]:
@@ -240,7 +328,7 @@ class ReadyQueues:
                 yield tasks[0].id
 
     def _queue(self, task: ReadyTask) -> ActionQueue:
-        action = task.version.tasks[0].definition.action
+        action = task.step.definition.action
         queue = self._queues.get(action)
         if queue is None:
             queue = self._queues[action] = ActionQueue()

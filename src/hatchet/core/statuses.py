@@ -27,6 +27,8 @@ class Outcome(Enum):
     """
 
     COMPLETED = "COMPLETED"
+    SKIPPED = "SKIPPED"
+    """Its conditions or its parents decided that it does not run (C-6.3)."""
     FAILED = "FAILED"
     TIMED_OUT = "TIMED_OUT"
     CANCELLED = "CANCELLED"
@@ -42,6 +44,7 @@ class Outcome(Enum):
 
 _STATUS = {
     Outcome.COMPLETED: RunStatus.COMPLETED,
+    Outcome.SKIPPED: RunStatus.COMPLETED,
     Outcome.FAILED: RunStatus.FAILED,
     Outcome.TIMED_OUT: RunStatus.FAILED,
     Outcome.CANCELLED: RunStatus.CANCELLED,
@@ -70,3 +73,5 @@ class TaskEventType(Enum):
     REASSIGNED = "REASSIGNED"
     COULD_NOT_SEND_TO_WORKER = "COULD_NOT_SEND_TO_WORKER"
     RETRYING = "RETRYING"
+    SKIPPED = "SKIPPED"
+    RETRIED_BY_USER = "RETRIED_BY_USER"

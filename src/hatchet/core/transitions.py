@@ -1,4 +1,4 @@
-"""The total transition table of one attempt, as pure functions (behaviour-core C-6.5, C-6.20 to C-6.33, C-2.28).
+"""The total transition table of one attempt, as pure functions (C-6.5, C-6.20 to C-6.33, C-2.28, C-15.12).
 
 A task is a chain of attempts. Each attempt is waiting or running until exactly one event ends it; an ending either ends
 the task or opens the next attempt. Every (state, event) pair has an answer: a :class:`Decision` that ends the attempt,
@@ -22,6 +22,8 @@ HAND_OVER_DELAYS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 class State(Enum):
     """Where the current attempt of a task stands."""
 
+    PENDING = "PENDING"
+    """Waiting for its parents and conditions (C-6.13)."""
     BACKOFF = "BACKOFF"
     """Waiting for its retry delay; shown as QUEUED (C-6.23)."""
     QUEUED = "QUEUED"
@@ -38,6 +40,8 @@ class EventKind(Enum):
     COMPLETED = "COMPLETED"
     FAILED = "FAILED"
     CANCELLED = "CANCELLED"
+    SKIPPED = "SKIPPED"
+    """Its parents or conditions say that it does not run (C-6.16, C-8.2)."""
     EXECUTION_TIMED_OUT = "EXECUTION_TIMED_OUT"
     SCHEDULE_TIMED_OUT = "SCHEDULE_TIMED_OUT"
     WORKER_LOST = "WORKER_LOST"
@@ -95,6 +99,13 @@ def decide(state: State, event: Event, policy: Policy, counters: Counters) -> De
     return handler(event, policy, counters) if handler is not None else None
 
 
+def replayed(state: State, counters: Counters) -> Counters | None:
+    """The counters of the attempt that a replay opens; ``None``: only finished work is replayed (C-15.10, C-15.12)."""
+    if state not in (State.COMPLETED, State.FAILED, State.CANCELLED):
+        return None
+    return Counters(counters.attempt + 1, 0, 0)
+
+
 def retry_delay(policy: Policy, retry: int, retry_after_ms: int | None) -> float:
     """Seconds before user retry number ``retry`` (1 for the first): C-6.22, replaced by C-6.27."""
     if retry_after_ms is not None:
@@ -110,7 +121,7 @@ def retry_delay(policy: Policy, retry: int, retry_after_ms: int | None) -> float
 
 def status_of(state: State) -> RunStatus:
     """The status that listings and details show for a state."""
-    if state is State.BACKOFF:
+    if state in (State.PENDING, State.BACKOFF):
         return RunStatus.QUEUED
     return RunStatus(state.value)
 
@@ -142,6 +153,10 @@ def _cancelled(event: Event, policy: Policy, counters: Counters) -> Decision:
     return Decision(Outcome.CANCELLED, None, counters.app_retries, counters.internal_retries)
 
 
+def _skipped(event: Event, policy: Policy, counters: Counters) -> Decision:
+    return Decision(Outcome.SKIPPED, None, counters.app_retries, counters.internal_retries, output='{"skipped":true}')
+
+
 def _schedule_timed_out(event: Event, policy: Policy, counters: Counters) -> Decision:
     return Decision(Outcome.SCHEDULING_TIMED_OUT, None, counters.app_retries, counters.internal_retries)
 
@@ -170,6 +185,8 @@ _WAITING = {
     EventKind.CANCELLED: _cancelled,
 }
 _TABLE = {
+    (State.PENDING, EventKind.CANCELLED): _cancelled,
+    (State.PENDING, EventKind.SKIPPED): _skipped,
     **{(State.BACKOFF, kind): handler for kind, handler in _WAITING.items()},
     **{(State.QUEUED, kind): handler for kind, handler in _WAITING.items()},
     (State.QUEUED, EventKind.SCHEDULE_TIMED_OUT): _schedule_timed_out,

@@ -1,23 +1,36 @@
-"""What people and tasks do to running and waiting work: cancel, release a slot, extend a timeout."""
+"""What people and tasks do to running and waiting work: cancel, replay, release a slot, extend a timeout."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 from hatchet.core.clock import Clock
 from hatchet.core.errors import NotFound
 from hatchet.core.ids import parse_uuid
+from hatchet.core.ready_queue import ReadyTask
 from hatchet.core.transitions import Counters, Event, EventKind, State, decide
 from hatchet.engine.bus import Bus
 from hatchet.engine.dispatch import Dispatch
 from hatchet.engine.endings import Ending, Endings
 from hatchet.engine.memory import Flight, Flights, Owners, policy_of
-from hatchet.engine.rebuild import Rebuild, flight_of
+from hatchet.engine.rebuild import Rebuild, flight_of, parsed_labels
+from hatchet.engine.run_facts import LoadedRun, RunFacts
 from hatchet.store.pool import Database
+from hatchet.store.runs import resolve_ids
 from hatchet.store.tasks import append_note
 
 ATTEMPTS = 5
 """How often a cancel looks again when the task moves on under it."""
+
+
+@dataclass(slots=True, frozen=True)
+class _Cancel:
+    """One task to cancel, for an id that somebody sent."""
+
+    asked: str
+    ending: Ending
+    flight: Flight | None
 
 
 class Control:
@@ -30,6 +43,7 @@ class Control:
         flights: Flights,
         endings: Endings,
         rebuild: Rebuild,
+        run_facts: RunFacts,
         dispatch: Dispatch,
         bus: Bus,
         clock: Clock,
@@ -41,34 +55,37 @@ class Control:
         self._flights = flights
         self._endings = endings
         self._rebuild = rebuild
+        self._run_facts = run_facts
         self._dispatch = dispatch
         self._bus = bus
         self._clock = clock
         self._max_internal_retries = max_internal_retries
 
     async def cancel(self, tenant_id: str, ids: Sequence[str]) -> list[str]:
-        """Cancel runs or tasks; returns the ids that were cancelled.
+        """Cancel runs or tasks; returns those of the ids of which something was cancelled.
 
-        Terminal tasks are left alone, unknown ids ignored (behaviour-core C-6.38). When this returns the cancel is
-        committed, the slots are free and the workers have been told (C-6.39). Cancelled tasks are not retried (C-6.28).
+        A run's id means all its tasks, a task's id that task, on which its dependants are cancelled too. Terminal tasks
+        are left alone, unknown ids ignored (behaviour-core C-6.38). When this returns the cancel is committed, the slots
+        are free and the workers have been told (C-6.39). Cancelled tasks are not retried (C-6.28).
         """
-        pending = list({normal for normal in map(parse_uuid, ids) if normal is not None})
-        cancelled: list[str] = []
+        wanted = list(dict.fromkeys(normal for normal in map(parse_uuid, ids) if normal is not None))
+        cancelled: set[str] = set()
+        pending = wanted
         for _ in range(ATTEMPTS):
             if not pending:
                 break
-            moved: list[str] = []
-            endings, flights = await self._cancellations(tenant_id, pending)
-            for ending, is_first in zip(endings, await self._endings.end_all(endings), strict=True):
+            moved: set[str] = set()
+            cancels = await self._cancellations(tenant_id, pending)
+            written = await self._endings.end_all([cancel.ending for cancel in cancels])
+            for cancel, is_first in zip(cancels, written, strict=True):
                 if not is_first:
-                    moved.append(ending.task.id)
+                    moved.add(cancel.asked)
                     continue
-                cancelled.append(ending.task.id)
-                flight = flights.get(ending.task.id)
-                if flight is not None:
-                    self._dispatch.cancel(tenant_id, flight)
-            pending = moved
-        return cancelled
+                cancelled.add(cancel.asked)
+                if cancel.flight is not None:
+                    self._dispatch.cancel(tenant_id, cancel.flight)
+            pending = list(moved)
+        return [asked for asked in wanted if asked in cancelled]
 
     async def release_slot(self, tenant_id: str, task_id: str) -> None:
         """Free the units of a running task at once; it keeps running (C-11.34). NotFound when it is not running."""
@@ -98,22 +115,55 @@ class Control:
             self._bus.publish("touched", tenant=tenant_id, ids=[task_id])
         return timeout_at
 
-    async def _cancellations(self, tenant_id: str, ids: Sequence[str]) -> tuple[list[Ending], dict[str, Flight]]:
-        event = Event(EventKind.CANCELLED, self._clock.now())
-        endings: list[Ending] = []
-        flights: dict[str, Flight] = {}
-        for state, task in await self._rebuild.states(tenant_id, ids):
-            if state.ended is not None:
+    async def _cancellations(self, tenant_id: str, ids: Sequence[str]) -> list[_Cancel]:
+        resolved = await resolve_ids(self._database, tenant_id, ids)
+        plain = [one.id for one in resolved if one.run_id is None]
+        cancels = [
+            self._cancel(tenant_id, state.id, task, flight_of(tenant_id, state, task), state.started_at)
+            for state, task in (await self._rebuild.states(tenant_id, plain) if plain else [])
+            if state.ended is None
+        ]
+        by_run: dict[str, set[str]] = {}
+        for one in resolved:
+            if one.run_id is not None:
+                by_run.setdefault(one.run_id, set()).add(one.id)
+        for run in await self._run_facts.load(tenant_id, list(by_run)) if by_run else []:
+            cancels.extend(self._of_run(tenant_id, run, by_run[run.row.id]))
+        return [cancel for cancel in cancels if cancel is not None]
+
+    def _of_run(self, tenant_id: str, run: LoadedRun, asked: set[str]) -> Iterator[_Cancel | None]:
+        """Every task that has not ended, or the named ones; those that do not exist yet are created cancelled (C-6.44)."""
+        labels = parsed_labels(run.row.labels)
+        for index, facts in enumerate(run.state.tasks):
+            task_id = run.task_ids[index]
+            name = run.row.id if run.row.id in asked else task_id
+            if facts.outcome is not None or name not in asked:
                 continue
-            flight = self._flights.get(task.id) or flight_of(tenant_id, state, task)
-            if flight is not None and flight.task.attempt == task.attempt:
-                flights[task.id] = flight
-            where = State.RUNNING if task.id in flights else State.QUEUED
-            policy = policy_of(task, self._max_internal_retries)
-            decision = decide(where, event, policy, Counters(task.attempt, task.app_retries, task.internal_retries))
-            if decision is not None:
-                endings.append(Ending(tenant_id, task, decision, event.at, state.started_at))
-        return endings, flights
+            state = run.tasks[index]
+            task = run.attempt(index, labels)
+            where = None if facts.is_decided else State.PENDING
+            yield self._cancel(tenant_id, name, task, flight_of(tenant_id, state, task), state.started_at, where=where)
+
+    def _cancel(
+        self,
+        tenant_id: str,
+        asked: str,
+        task: ReadyTask,
+        read: Flight | None,
+        started_at: float | None,
+        *,
+        where: State | None = None,
+    ) -> _Cancel | None:
+        event = Event(EventKind.CANCELLED, self._clock.now())
+        flight = self._flights.get(task.id) or read
+        if flight is not None and flight.task.attempt != task.attempt:
+            flight = None
+        state = where or (State.RUNNING if flight is not None else State.QUEUED)
+        policy = policy_of(task, self._max_internal_retries)
+        decision = decide(state, event, policy, Counters(task.attempt, task.app_retries, task.internal_retries))
+        if decision is None:
+            return None
+        return _Cancel(asked, Ending(tenant_id, task, decision, event.at, started_at), flight)
 
     async def _running(self, tenant_id: str, task_id: str) -> Flight:
         flight = self._flights.get(task_id)

@@ -11,20 +11,19 @@ import structlog
 from hatchet.core.clock import Clock
 from hatchet.core.errors import ResourceExhausted
 from hatchet.core.messages import Action, ActionKind, Send
-from hatchet.core.payloads import TaskPayload, action_payload
+from hatchet.core.payloads import TaskPayload
 from hatchet.core.transitions import Event, EventKind, State, decide
 from hatchet.engine.bus import Bus
 from hatchet.engine.component import Background
 from hatchet.engine.endings import Ending, Endings
-from hatchet.engine.memory import Flight, Flights, PayloadCache, policy_of
+from hatchet.engine.inputs import Input, Inputs
+from hatchet.engine.memory import Flight, Flights, policy_of
 from hatchet.engine.rebuild import Rebuild
 from hatchet.engine.workers import WorkerRecord, Workers
-from hatchet.store.pool import Database
-from hatchet.store.tasks import payloads as read_payloads
 
 log = structlog.get_logger("hatchet.engine")
 
-EMPTY = TaskPayload("", "")
+EMPTY = Input(TaskPayload("", ""), "")
 
 
 class Session:
@@ -51,10 +50,9 @@ class Dispatch:
 
     def __init__(
         self,
-        database: Database,
         workers: Workers,
         flights: Flights,
-        payloads: PayloadCache,
+        inputs: Inputs,
         endings: Endings,
         rebuild: Rebuild,
         bus: Bus,
@@ -63,10 +61,9 @@ class Dispatch:
         *,
         max_internal_retries: int,
     ) -> None:
-        self._database = database
         self._workers = workers
         self._flights = flights
-        self._payloads = payloads
+        self._inputs = inputs
         self._endings = endings
         self._rebuild = rebuild
         self._clock = clock
@@ -122,14 +119,14 @@ class Dispatch:
             if flight.worker_id not in self._sessions:
                 self._send_elsewhere(flight, elsewhere)
                 continue
-            payload = self._payloads.take(flight.task.id)
-            if payload is None:
+            known = self._inputs.known(flight)
+            if known is None:
                 missing.setdefault(flight.tenant_id, []).append(flight)
             else:
-                self._send(flight, payload)
+                self._send(flight, known)
         self._tell_elsewhere(elsewhere)
         for tenant_id, waiting in missing.items():
-            found = await read_payloads(self._database, tenant_id, [flight.task.id for flight in waiting])
+            found = await self._inputs.read(tenant_id, waiting)
             for flight in waiting:
                 if self._flights.get(flight.task.id) is flight:
                     self._send(flight, found[flight.task.id])
@@ -202,14 +199,14 @@ class Dispatch:
         if decision is not None:
             await self._endings.end(Ending(flight.tenant_id, flight.task, decision, event.at))
 
-    def _send(self, flight: Flight, payload: TaskPayload) -> None:
+    def _send(self, flight: Flight, sent: Input) -> None:
         sessions = self._sessions.get(flight.worker_id)
         if not sessions:
             self._background.spawn(self._hand_over_failed(flight, "its worker has no open stream"))
             return
         session = sessions[-1]
         flight.sent_on = session
-        session.push(_action(flight, payload, ActionKind.START), flight)
+        session.push(_action(flight, sent, ActionKind.START), flight)
 
     def _send_elsewhere(self, flight: Flight, elsewhere: dict[str, list[str]]) -> None:
         instance_id = self._listener_elsewhere(flight)
@@ -255,13 +252,13 @@ class Dispatch:
             self.cancel(str(message["tenant"]), flight)
 
 
-def _action(flight: Flight, payload: TaskPayload, kind: ActionKind) -> Action:
-    task, version = flight.task, flight.task.version
-    step = version.tasks[0]
+def _action(flight: Flight, sent: Input, kind: ActionKind) -> Action:
+    task, version, payload = flight.task, flight.task.version, sent.payload
+    step = task.step
     return Action(
         kind=kind,
         tenant_id=flight.tenant_id,
-        run_id=task.id,
+        run_id=task.run_id or task.id,
         task_id=task.id,
         step_id=step.id,
         readable_id=step.definition.readable_id,
@@ -270,7 +267,7 @@ def _action(flight: Flight, payload: TaskPayload, kind: ActionKind) -> Action:
         version_id=version.id,
         retry_count=task.attempt,
         priority=task.priority,
-        payload=action_payload(payload.input) if kind is ActionKind.START else "",
+        payload=sent.text,
         additional_metadata=payload.additional_metadata,
         inserted_at=task.created_at,
         parent_run_id=payload.parent_run_id,

@@ -10,16 +10,31 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from hatchet.core.errors import Unavailable
+from hatchet.core.messages import RunFinished
+from hatchet.core.payloads import TaskEnd
 from hatchet.core.ready_queue import ReadyTask
-from hatchet.core.statuses import RunStatus
+from hatchet.core.run_events import RunEventKind
+from hatchet.core.statuses import Outcome
 from hatchet.core.transitions import Decision
 from hatchet.engine.batcher import Batcher
 from hatchet.engine.bus import Bus
-from hatchet.engine.memory import Flights, Owners, PayloadCache, finished_run
+from hatchet.engine.memory import Flights, Owners, PayloadCache
 from hatchet.engine.publish import Results
+from hatchet.engine.run_events import RunEvents
+from hatchet.engine.run_facts import task_result
 from hatchet.store.leases import HeldLease
 from hatchet.store.pool import Database
 from hatchet.store.tasks import NewResult, append_results
+
+_EVENTS = {
+    Outcome.COMPLETED: RunEventKind.COMPLETED,
+    Outcome.SKIPPED: RunEventKind.COMPLETED,
+    Outcome.FAILED: RunEventKind.FAILED,
+    Outcome.TIMED_OUT: RunEventKind.FAILED,
+    Outcome.CANCELLED: RunEventKind.CANCELLED,
+    Outcome.SCHEDULING_TIMED_OUT: RunEventKind.CANCELLED,
+}
+"""What listeners to a run hear of an attempt's end (C-7.34, C-7.35); of a reassignment nothing."""
 
 
 @dataclass(slots=True, frozen=True)
@@ -43,6 +58,7 @@ class Endings:
         owners: Owners,
         payloads: PayloadCache,
         results: Results,
+        run_events: RunEvents,
         bus: Bus,
         *,
         flush_gap: float,
@@ -54,6 +70,7 @@ class Endings:
         self._owners = owners
         self._payloads = payloads
         self._results = results
+        self._run_events = run_events
         self._bus = bus
         self._writes: Batcher[Ending, bool] = Batcher("results", self._write, gap=flush_gap, maximum=flush_maximum)
 
@@ -112,9 +129,10 @@ class Endings:
             self._flights.end(*key)
             self._payloads.take(ending.task.id)
             following = _following(ending)
+            self._tell_events(ending)
             owner = self._owners.get(ending.tenant_id)
             if owner is not None:
-                owner.ended(ending.task.id, ending.task.attempt, following)
+                owner.ended(ending.task, ending.decision, ending.at, following)
             else:
                 elsewhere.setdefault(ending.tenant_id, []).append(ending.task.id)
             if following is None:
@@ -128,12 +146,34 @@ class Endings:
         return accepted
 
     def _publish(self, ending: Ending) -> None:
+        """The task has ended. A run of several tasks is its owner's to follow."""
         decision, task = ending.decision, ending.task
-        status: RunStatus = decision.outcome.status
+        end = TaskEnd(decision.outcome, decision.output, decision.error)
         readable_id = task.step.definition.readable_id
-        self._results.finished(
-            ending.tenant_id, finished_run(task.id, readable_id, status, decision.output, decision.error, ending.at)
-        )
+        if task.run_id is not None:
+            self._results.task_ended(ending.tenant_id, task.run_id, task.id, readable_id, end, ending.at)
+            return
+        result = task_result(task.id, readable_id, end)
+        self._results.finished(ending.tenant_id, RunFinished(run_id=task.id, at=ending.at, results=[result]))
+        self._run_events.run_ended(ending.tenant_id, task.id, decision.outcome.status, ending.at)
+
+    def _tell_events(self, ending: Ending) -> None:
+        decision, task = ending.decision, ending.task
+        kind = _EVENTS.get(decision.outcome)
+        if kind is None and decision.retry_at is None:
+            kind = RunEventKind.FAILED
+        if kind is not None:
+            payload = decision.output if kind is RunEventKind.COMPLETED else decision.error
+            self._run_events.attempt_ended(
+                ending.tenant_id,
+                task.run_id or task.id,
+                task.id,
+                task.attempt,
+                task.step.definition.retries,
+                kind,
+                payload or "",
+                ending.at,
+            )
 
 
 def _following(ending: Ending) -> ReadyTask | None:
@@ -148,6 +188,9 @@ def _following(ending: Ending) -> ReadyTask | None:
         task.attempt + 1,
         decision.app_retries,
         decision.internal_retries,
+        step=task.step,
+        run_id=task.run_id,
+        labels=task.labels,
     )
 
 

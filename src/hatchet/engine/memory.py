@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Protocol
 
-from hatchet.core.messages import RunFinished, TaskResult
+from hatchet.core.messages import EventRecord
 from hatchet.core.payloads import TaskPayload
 from hatchet.core.ready_queue import ReadyTask
-from hatchet.core.statuses import RunStatus
-from hatchet.core.transitions import Counters, Policy
+from hatchet.core.transitions import Counters, Decision, Policy
+from hatchet.engine.open_runs import OpenRun
 
 
 class Stream(Protocol):
@@ -113,8 +113,16 @@ class Owner(Protocol):
         """New tasks were committed."""
         ...
 
-    def ended(self, task_id: str, attempt: int, following: ReadyTask | None) -> None:
+    def opened(self, runs: list[OpenRun]) -> None:
+        """New runs of several tasks were committed."""
+        ...
+
+    def ended(self, task: ReadyTask, decision: Decision, at: float, following: ReadyTask | None) -> None:
         """An attempt has ended; ``following`` is the attempt that this opened."""
+        ...
+
+    def pushed(self, records: list[EventRecord]) -> None:
+        """Events were committed."""
         ...
 
     def touched(self, task_ids: list[str]) -> None:
@@ -160,7 +168,7 @@ class Owners:
 
 def policy_of(task: ReadyTask, max_internal_retries: int) -> Policy:
     """The retry policy of a task's definition."""
-    definition = task.version.tasks[0].definition
+    definition = task.step.definition
     return Policy(
         definition.retries,
         definition.backoff_factor,
@@ -168,17 +176,3 @@ def policy_of(task: ReadyTask, max_internal_retries: int) -> Policy:
         definition.execution_timeout,
         max_internal_retries,
     )
-
-
-def finished_run(
-    task_id: str, readable_id: str, status: RunStatus, output: str | None, error: str | None, at: float
-) -> RunFinished:
-    """The end of a standalone run, which is the end of its task (C-0.7, C-6.11, C-7.9)."""
-    result = TaskResult(
-        task_id=task_id,
-        readable_id=readable_id,
-        status=status,
-        output=output if status is RunStatus.COMPLETED else None,
-        error=(error or "") if status is RunStatus.FAILED else None,
-    )
-    return RunFinished(run_id=task_id, at=at, results=[result])

@@ -11,8 +11,10 @@ import structlog
 from hatchet.engine.bus import Bus
 from hatchet.engine.component import Background
 from hatchet.engine.memory import Flights, Owners
+from hatchet.engine.rebuild import Rebuild
 from hatchet.engine.recovery import recover
 from hatchet.engine.registration import Registration
+from hatchet.engine.run_facts import RunFacts
 from hatchet.engine.schedule import TenantScheduler
 from hatchet.engine.watch import Watch
 from hatchet.engine.workers import Workers
@@ -41,6 +43,8 @@ class Ownership:
         workers: Workers,
         owners: Owners,
         flights: Flights,
+        rebuild: Rebuild,
+        run_facts: RunFacts,
         bus: Bus,
         make_scheduler: Callable[[str, HeldLease], TenantScheduler],
         make_watch: Callable[[TenantScheduler], Watch],
@@ -50,6 +54,8 @@ class Ownership:
         self._workers = workers
         self._owners = owners
         self._flights = flights
+        self._rebuild = rebuild
+        self._run_facts = run_facts
         self._make_scheduler = make_scheduler
         self._make_watch = make_watch
         self._owned: dict[str, _Owned] = {}
@@ -88,10 +94,18 @@ class Ownership:
     async def _recover(self, owned: _Owned) -> None:
         while True:
             try:
-                await recover(owned.scheduler, self._database, self._registration, self._workers)
+                await recover(
+                    owned.scheduler,
+                    self._database,
+                    self._registration,
+                    self._workers,
+                    self._rebuild,
+                    self._run_facts,
+                )
                 break
             except Exception as error:
                 log.error("take-over failed, trying again", tenant=owned.scheduler.tenant_id, error=str(error))
+                await owned.scheduler.stop()
                 await asyncio.sleep(RECOVERY_RETRY_SECONDS)
                 fresh = self._make_scheduler(owned.scheduler.tenant_id, owned.scheduler.lease)
                 owned.scheduler, owned.watch = fresh, self._make_watch(fresh)

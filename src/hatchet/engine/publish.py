@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass
 
 import structlog
 
 from hatchet.core.ids import parse_uuid
 from hatchet.core.messages import RunFinished
+from hatchet.core.payloads import TaskEnd
 from hatchet.engine.batcher import Batcher
 from hatchet.engine.bus import Bus
 from hatchet.engine.component import Loop
-from hatchet.engine.memory import Owners, finished_run
+from hatchet.engine.memory import Owners
 from hatchet.engine.registration import Registration
+from hatchet.engine.run_facts import RunFacts, task_result
 from hatchet.store.pool import Database
-from hatchet.store.run_ends import RunEnd, run_ends
+from hatchet.store.run_ends import ended_runs, task_ends
 
 log = structlog.get_logger("hatchet.engine")
 
@@ -28,6 +32,18 @@ QUIET_RECHECKS = 30
 RECHECK_AT_ONCE = 5000
 RECENT_RUNS = 4096
 RECENT_CHARACTERS = 8_000_000
+RECENT_SECONDS = 10.0
+"""A run may be replayed at another instance: what is remembered here must not be believed for long."""
+
+
+@dataclass(slots=True, frozen=True)
+class _Recent:
+    """An end that was told a moment ago; ``at`` on the monotonic clock."""
+
+    tenant_id: str
+    finished: RunFinished
+    size: int
+    at: float
 
 
 class Subscription:
@@ -79,14 +95,17 @@ class Results(Loop):
     other instances arrive over the bus; the loop asks the rows again, because every message can be lost.
     """
 
-    def __init__(self, database: Database, registration: Registration, owners: Owners, bus: Bus) -> None:
+    def __init__(
+        self, database: Database, registration: Registration, run_facts: RunFacts, owners: Owners, bus: Bus
+    ) -> None:
         super().__init__("results", RECHECK_SECONDS)
         self._database = database
         self._registration = registration
+        self._run_facts = run_facts
         self._owners = owners
         self._bus = bus
         self._watchers: dict[tuple[str, str], set[Subscription]] = {}
-        self._recent: OrderedDict[str, tuple[str, RunFinished, int]] = OrderedDict()
+        self._recent: OrderedDict[str, _Recent] = OrderedDict()
         self._recent_size = 0
         self._turns = 0
         self._lookups: Batcher[tuple[str, str], None] = Batcher("result-lookups", self._look_up, gap=0.0)
@@ -105,15 +124,36 @@ class Results(Loop):
                 subscription.push(finished)
         self._remember(tenant_id, finished)
 
+    def task_ended(self, tenant_id: str, run_id: str, task_id: str, readable_id: str, end: TaskEnd, at: float) -> None:
+        """A task of a run has ended: tell who asked for that task (C-7.6)."""
+        watchers = self._watchers.pop((tenant_id, task_id), None) if task_id != run_id else None
+        if watchers:
+            finished = RunFinished(run_id=task_id, at=at, results=[task_result(task_id, readable_id, end)])
+            for subscription in watchers:
+                subscription.push(finished)
+
+    def run_ended(self, tenant_id: str, run_id: str, finished: RunFinished | None) -> None:
+        """A run of several tasks has ended; ``finished`` None: :meth:`look_again` is called once its rows tell how."""
+        if finished is not None:
+            self.finished(tenant_id, finished)
+
+    def forget(self, run_ids: Iterable[str]) -> None:
+        """These runs were opened again: what is remembered of their ends is over (C-7.14)."""
+        for run_id in run_ids:
+            recent = self._recent.pop(run_id, None)
+            if recent is not None:
+                self._recent_size -= recent.size
+
     def watch(self, subscription: Subscription, run_ids: Sequence[str]) -> None:
         """Register, then look: in memory where that can tell, else in the rows."""
         tenant_id = subscription.tenant_id
         owner = self._owners.get(tenant_id)
         unknown: list[tuple[str, str]] = []
+        now = time.monotonic()
         for run_id in run_ids:
             recent = self._recent.get(run_id)
-            if recent is not None and recent[0] == tenant_id:
-                subscription.push(recent[1])
+            if recent is not None and recent.tenant_id == tenant_id and now - recent.at < RECENT_SECONDS:
+                subscription.push(recent.finished)
                 continue
             self._watchers.setdefault((tenant_id, run_id), set()).add(subscription)
             if owner is None or not owner.knows(run_id):
@@ -160,22 +200,28 @@ class Results(Loop):
         for tenant_id, run_id in keys:
             by_tenant.setdefault(tenant_id, []).append(run_id)
         for tenant_id, run_ids in by_tenant.items():
-            ends = await run_ends(self._database, tenant_id, run_ids)
-            versions = await self._registration.versions({end.version_id for end in ends})
-            for end in ends:
-                self.finished(tenant_id, _finished(end, versions[end.version_id].tasks[0].definition.readable_id))
+            await self._look_up_tasks(tenant_id, run_ids)
+            left = [run_id for run_id in run_ids if (tenant_id, run_id) in self._watchers]
+            ended = await ended_runs(self._database, tenant_id, left) if left else []
+            for run in await self._run_facts.load(tenant_id, ended):
+                if run.state.is_over:
+                    self.finished(tenant_id, run.finished())
         return [None] * len(keys)
+
+    async def _look_up_tasks(self, tenant_id: str, ids: Sequence[str]) -> None:
+        ends = await task_ends(self._database, tenant_id, ids)
+        versions = await self._registration.versions({end.version_id for end in ends})
+        for end in ends:
+            readable_id = versions[end.version_id].step(end.step_id).definition.readable_id
+            result = task_result(end.task_id, readable_id, end.end)
+            self.finished(tenant_id, RunFinished(run_id=end.task_id, at=end.finished_at, results=[result]))
 
     def _remember(self, tenant_id: str, finished: RunFinished) -> None:
         size = 200 + sum(len(result.output or "") + len(result.error or "") for result in finished.results)
         if size > RECENT_CHARACTERS // 8 or finished.run_id in self._recent:
             return
-        self._recent[finished.run_id] = (tenant_id, finished, size)
+        self._recent[finished.run_id] = _Recent(tenant_id, finished, size, time.monotonic())
         self._recent_size += size
         while self._recent_size > RECENT_CHARACTERS or len(self._recent) > RECENT_RUNS:
-            _, (_, _, dropped) = self._recent.popitem(last=False)
-            self._recent_size -= dropped
-
-
-def _finished(end: RunEnd, readable_id: str) -> RunFinished:
-    return finished_run(end.run_id, readable_id, end.outcome.status, end.output, end.error, end.finished_at)
+            _, dropped = self._recent.popitem(last=False)
+            self._recent_size -= dropped.size

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import orjson
+
 from hatchet.core.definitions import StoredVersion
+from hatchet.core.labels import DesiredLabels, from_data, merged
 from hatchet.core.ready_queue import ReadyTask
 from hatchet.engine.memory import Flight
 from hatchet.engine.registration import Registration
@@ -47,6 +50,50 @@ def flight_of(tenant_id: str, state: TaskState, task: ReadyTask) -> Flight | Non
 
 
 def _task(state: TaskState, version: StoredVersion) -> ReadyTask:
-    return ReadyTask(
-        state.id, version, state.priority, state.ready_at, state.attempt, state.app_retries, state.internal_retries
+    return ready_task(
+        version,
+        state.step_id,
+        state.labels,
+        id=state.id,
+        run_id=state.run_id,
+        priority=state.priority,
+        ready_at=state.ready_at,
+        attempt=state.attempt,
+        app_retries=state.app_retries,
+        internal_retries=state.internal_retries,
     )
+
+
+def ready_task(
+    version: StoredVersion,
+    step_id: str,
+    labels: str | None,
+    *,
+    id: str,  # noqa: A002
+    run_id: str | None,
+    priority: int,
+    ready_at: float,
+    attempt: int = 0,
+    app_retries: int = 0,
+    internal_retries: int = 0,
+) -> ReadyTask:
+    """An attempt as it is kept in memory; ``labels``: the run's desired worker labels as JSON text."""
+    step = version.step(step_id)
+    wanted = parsed_labels(labels)
+    return ReadyTask(
+        id,
+        version,
+        priority,
+        ready_at,
+        attempt,
+        app_retries,
+        internal_retries,
+        step=step,
+        run_id=run_id,
+        labels=merged(step.definition.worker_labels, wanted),
+    )
+
+
+def parsed_labels(text: str | None) -> DesiredLabels:
+    """Desired worker labels from their stored form."""
+    return from_data(orjson.loads(text)) if text else ()

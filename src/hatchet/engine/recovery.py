@@ -12,11 +12,15 @@ import structlog
 
 from hatchet.core.ids import lowest_at
 from hatchet.core.ready_queue import ReadyTask
+from hatchet.engine.adoption import adopt
 from hatchet.engine.memory import Flight
+from hatchet.engine.rebuild import Rebuild, flight_of, ready_task
 from hatchet.engine.registration import Registration
+from hatchet.engine.run_facts import RunFacts
 from hatchet.engine.schedule import TenantScheduler
 from hatchet.engine.workers import Workers
 from hatchet.store.pool import Database, Row
+from hatchet.store.runs import open_runs, reopened, resolve_ids
 
 log = structlog.get_logger("hatchet.engine")
 
@@ -24,7 +28,17 @@ PAGE = 20_000
 NOTHING = lowest_at(0)
 
 
-async def recover(scheduler: TenantScheduler, database: Database, registration: Registration, workers: Workers) -> None:
+RUN_PAGE = 500
+
+
+async def recover(
+    scheduler: TenantScheduler,
+    database: Database,
+    registration: Registration,
+    workers: Workers,
+    rebuild: Rebuild,
+    run_facts: RunFacts,
+) -> None:
     """Fill an empty scheduler from the rows and let it begin."""
     tenant_id = scheduler.tenant_id
     since = scheduler.lease.low_watermark or NOTHING
@@ -38,7 +52,10 @@ async def recover(scheduler: TenantScheduler, database: Database, registration: 
     waiting = await _load_waiting(scheduler, database, registration, since, retries)
     for task in retries:
         scheduler.enqueue(task)
+    again = await reopened(database, tenant_id)
     scheduler.loaded()
+    runs = await _load_runs(scheduler, database, run_facts, since)
+    await _load_reopened(scheduler, database, rebuild, run_facts, again)
     log.info(
         "scheduling for a tenant",
         tenant=tenant_id,
@@ -46,7 +63,38 @@ async def recover(scheduler: TenantScheduler, database: Database, registration: 
         running=len(open_rows),
         retrying=len(retry_rows),
         waiting=waiting,
+        runs=runs,
+        replayed=len(again),
     )
+
+
+async def _load_runs(scheduler: TenantScheduler, database: Database, run_facts: RunFacts, since: str) -> int:
+    """Runs of several tasks; what is ready in them goes into the queues."""
+    cursor, count = since, 0
+    while True:
+        run_ids = await open_runs(database, scheduler.tenant_id, cursor, RUN_PAGE)
+        adopt(scheduler, await run_facts.load(scheduler.tenant_id, run_ids))
+        count += len(run_ids)
+        if len(run_ids) < RUN_PAGE:
+            return count
+        cursor = run_ids[-1]
+
+
+async def _load_reopened(
+    scheduler: TenantScheduler, database: Database, rebuild: Rebuild, run_facts: RunFacts, ids: Sequence[str]
+) -> None:
+    """What was replayed may be older than everything else."""
+    tenant_id = scheduler.tenant_id
+    resolved = await resolve_ids(database, tenant_id, ids)
+    adopt(scheduler, await run_facts.load(tenant_id, [one.id for one in resolved if one.is_run]))
+    plain = [one.id for one in resolved if one.run_id is None]
+    for state, task in await rebuild.states(tenant_id, plain):
+        scheduler.runs.reopened(task.id)
+        if state.ended is not None:
+            scheduler.runs.closed(task.id, state.finished_at or 0.0)
+        elif not scheduler.knows(task.id):
+            flight = flight_of(tenant_id, state, task)
+            scheduler.fly(flight) if flight is not None else scheduler.enqueue(task)
 
 
 async def _load_waiting(
@@ -75,12 +123,17 @@ async def _tasks(registration: Registration, rows: Sequence[Row], ready_column: 
     versions = await registration.versions({str(row["version_id"]) for row in rows})
     has_attempts = bool(rows) and "attempt" in rows[0]
     return [
-        ReadyTask(
-            str(row["id"]),
+        ready_task(
             versions[str(row["version_id"])],
-            row["priority"],
-            row[ready_column],
-            *((row["attempt"], row["app_retries"], row["internal_retries"]) if has_attempts else ()),
+            str(row["step_id"]),
+            row["labels"],
+            id=str(row["id"]),
+            run_id=str(row["run_id"]) if row["run_id"] is not None else None,
+            priority=row["priority"],
+            ready_at=row[ready_column],
+            attempt=row["attempt"] if has_attempts else 0,
+            app_retries=row["app_retries"] if has_attempts else 0,
+            internal_retries=row["internal_retries"] if has_attempts else 0,
         )
         for row in rows
     ]

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from hatchet.core.clock import Clock, Ids
-from hatchet.core.definitions import StoredVersion, WorkflowDefinition, checksum, is_name, validate
+from hatchet.core.definitions import StoredVersion, WorkflowDefinition, checksum
+from hatchet.core.validation import is_name, validate
 from hatchet.store.definitions import add_version, latest_versions, versions_by_id
 from hatchet.store.pool import Database
 

@@ -20,6 +20,7 @@ from hatchet.engine.batcher import Batcher
 from hatchet.engine.endings import Ending, Endings
 from hatchet.engine.memory import Flight, Flights, policy_of
 from hatchet.engine.rebuild import Rebuild, flight_of
+from hatchet.engine.run_events import RunEvents
 from hatchet.store.pool import Database
 from hatchet.store.tasks import NewStart, append_starts
 
@@ -44,6 +45,7 @@ class Reports:
         flights: Flights,
         endings: Endings,
         rebuild: Rebuild,
+        run_events: RunEvents,
         clock: Clock,
         *,
         max_internal_retries: int,
@@ -52,6 +54,7 @@ class Reports:
         self._flights = flights
         self._endings = endings
         self._rebuild = rebuild
+        self._run_events = run_events
         self._clock = clock
         self._max_internal_retries = max_internal_retries
         self._starts: list[NewStart] = []
@@ -130,6 +133,15 @@ class Reports:
             return
         flight.is_confirmed = True
         flight.started_at = self._sane(report.at, flight)
+        task = flight.task
+        self._run_events.started(
+            flight.tenant_id,
+            task.run_id or task.id,
+            task.id,
+            task.attempt,
+            task.step.definition.retries,
+            flight.started_at,
+        )
         self._starts.append(NewStart(flight.tenant_id, flight.task.id, flight.task.attempt, flight.started_at))
         if self._starts_timer is None:
             self._starts_timer = asyncio.get_running_loop().call_later(START_DELAY_SECONDS, self._flush_starts)

@@ -15,11 +15,15 @@ import structlog
 
 from hatchet.core.clock import Clock
 from hatchet.core.errors import Unavailable
+from hatchet.core.messages import EventRecord
 from hatchet.core.placement import WorkerPool, WorkerSlots, place
 from hatchet.core.ready_queue import GONE, ReadyQueues, ReadyTask
+from hatchet.core.transitions import Decision
 from hatchet.engine.backoff import Backoff
 from hatchet.engine.batcher import Pace
 from hatchet.engine.memory import Flight, Flights
+from hatchet.engine.open_runs import OpenRun
+from hatchet.engine.run_book import RunBook
 from hatchet.engine.workers import WorkerRecord, Workers
 from hatchet.store.leases import HeldLease, still_held
 from hatchet.store.pool import Database
@@ -50,6 +54,7 @@ class TenantScheduler:
         flights: Flights,
         dispatch: Deliverer,
         clock: Clock,
+        make_runs: Callable[[TenantScheduler], RunBook],
         flush_gap: float,
         flush_maximum: int,
         lost: Callable[[str], Awaitable[None]],
@@ -65,6 +70,8 @@ class TenantScheduler:
         self.is_loading = True
         self._placing: dict[str, ReadyTask] = {}
         self._early: list[ReadyTask] = []
+        self._early_runs: list[OpenRun] = []
+        self._early_events: list[EventRecord] = []
         self._database = database
         self._writer = writer
         self._workers = workers
@@ -78,6 +85,8 @@ class TenantScheduler:
         self._timer: asyncio.TimerHandle | None = None
         self._task: asyncio.Task[None] | None = None
         self._is_stopped = False
+        self.runs = make_runs(self)
+        """The open runs of several tasks."""
 
     # What the rest of the instance tells (hatchet.engine.memory.Owner) ---------------------------------------------
 
@@ -90,14 +99,35 @@ class TenantScheduler:
                 self.queues.push(task)
         self._wake.set()
 
-    def ended(self, task_id: str, attempt: int, following: ReadyTask | None) -> None:
+    def opened(self, runs: list[OpenRun]) -> None:
         if self.is_loading:
-            self.touched_ids.add(task_id)
+            self._early_runs.extend(runs)
             return
-        self.forget(task_id, attempt)
+        for run in runs:
+            self.runs.opened(run)
+
+    def ended(self, task: ReadyTask, decision: Decision, at: float, following: ReadyTask | None) -> None:
+        if self.is_loading:
+            self.touched_ids.add(task.id)
+            return
+        self.forget(task.id, task.attempt)
         if following is not None:
+            self.runs.retried(following)
             self.enqueue(following)
+        elif task.run_id is not None:
+            if task.run_id in self.runs:
+                self.runs.ended(task, decision.outcome, at, decision.output, decision.error)
+            else:
+                self.touched_ids.add(task.id)
+        else:
+            self.runs.closed(task.id, at)
         self._wake.set()
+
+    def pushed(self, records: list[EventRecord]) -> None:
+        if self.is_loading:
+            self._early_events.extend(records)
+        else:
+            self.runs.waits.pushed(records)
 
     def touched(self, task_ids: list[str]) -> None:
         self.touched_ids.update(task_ids)
@@ -109,8 +139,10 @@ class TenantScheduler:
         slots = self.pool.get(worker_id)
         if slots is None:
             slots = self._admit(record)
+        is_relabelled = slots.labels != record.row.labels
+        slots.labels = record.row.labels
         was_assignable, slots.assignable = slots.assignable, self._workers.is_assignable(record)
-        if slots.assignable and not was_assignable:
+        if slots.assignable and (is_relabelled or not was_assignable):
             self._wake.set()
 
     def slot_released(self, flight: Flight) -> None:
@@ -120,7 +152,17 @@ class TenantScheduler:
             self._wake.set()
 
     def knows(self, task_id: str) -> bool:
-        return task_id in self.flying or task_id in self.queues or task_id in self._placing or task_id in self.backoff
+        return (
+            task_id in self.flying
+            or task_id in self.queues
+            or task_id in self._placing
+            or task_id in self.backoff
+            or task_id in self.runs
+        )
+
+    def places(self, task_id: str) -> bool:
+        """Whether an attempt of the task waits or runs here."""
+        return self.attempt_of(task_id) is not None
 
     def backlog(self) -> int:
         return len(self.queues) + len(self._early)
@@ -179,9 +221,13 @@ class TenantScheduler:
         """Everything is rebuilt: take in what arrived meanwhile and begin."""
         self.is_loading = False
         early, self._early = self._early, []
+        early_runs, self._early_runs = self._early_runs, []
+        early_events, self._early_events = self._early_events, []
         for record in self._workers.of(self.tenant_id):
             self.worker_changed(record.id)
         self.accepted(early)
+        self.opened(early_runs)
+        self.pushed(early_events)
         self._arm()
 
     # Life -------------------------------------------------------------------------------------------------------------
@@ -200,6 +246,7 @@ class TenantScheduler:
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await task
+        await self.runs.stop()
 
     async def _run(self) -> None:
         # A pass that finds the lease lost stops its own scheduler.
@@ -234,7 +281,7 @@ class TenantScheduler:
                 worker.id,
                 task.app_retries,
                 task.internal_retries,
-                now + task.version.tasks[0].execution_timeout_seconds,
+                now + task.step.execution_timeout_seconds,
             )
             for task, worker in placed
         ]
@@ -259,7 +306,7 @@ class TenantScheduler:
         flights: list[Flight] = []
         refused: list[str] = []
         for (task, worker), row in zip(placed, rows, strict=True):
-            worker.give_back(task.version.tasks[0].slots)
+            worker.give_back(task.step.slots)
             task.place = GONE
             if self._placing.pop(task.id, None) is None:
                 continue
@@ -281,14 +328,14 @@ class TenantScheduler:
 
     def _return(self, placed: list[tuple[ReadyTask, WorkerSlots]]) -> None:
         for task, worker in reversed(placed):
-            worker.give_back(task.version.tasks[0].slots)
+            worker.give_back(task.step.slots)
             if self._placing.pop(task.id, None) is not None:
                 self.queues.put_back(task, was_away=True)
             else:
                 task.place = GONE
 
     def _admit(self, record: WorkerRecord) -> WorkerSlots:
-        slots = WorkerSlots(record.id, record.row.actions, record.row.slots)
+        slots = WorkerSlots(record.id, record.row.actions, record.row.slots, record.row.labels)
         self.pool.add(slots)
         for flight in self.flying.values():
             if flight.worker_id == record.id and not flight.is_released:

@@ -13,6 +13,7 @@ from hatchet.core.ids import lowest_at, time_of
 from hatchet.core.ready_queue import ReadyTask
 from hatchet.core.statuses import Outcome
 from hatchet.core.transitions import Counters, Event, EventKind, State, decide
+from hatchet.engine.adoption import adopt
 from hatchet.engine.bus import Bus
 from hatchet.engine.component import Loop
 from hatchet.engine.dispatch import Dispatch
@@ -22,10 +23,12 @@ from hatchet.engine.memory import Flight, policy_of
 from hatchet.engine.rebuild import Rebuild, flight_of
 from hatchet.engine.recovery import ready_tasks
 from hatchet.engine.registration import Registration
+from hatchet.engine.run_facts import RunFacts
 from hatchet.engine.schedule import TenantScheduler
 from hatchet.engine.workers import Workers
 from hatchet.store.leases import raise_watermark
 from hatchet.store.pool import Database
+from hatchet.store.runs import open_runs_of_others, runs_between
 from hatchet.store.tasks import TaskState
 
 TURN_SECONDS = 0.5
@@ -54,6 +57,7 @@ class Watch(Loop):
         endings: Endings,
         dispatch: Dispatch,
         rebuild: Rebuild,
+        run_facts: RunFacts,
         bus: Bus,
         clock: Clock,
         instance_id: str,
@@ -67,6 +71,7 @@ class Watch(Loop):
         self._endings = endings
         self._dispatch = dispatch
         self._rebuild = rebuild
+        self._run_facts = run_facts
         self._bus = bus
         self._clock = clock
         self._instance_id = instance_id
@@ -86,6 +91,7 @@ class Watch(Loop):
         if self._bus.has_peers and self._turns % PEER_POLL_TURNS == 0:
             await self._poll_peers(now)
         await self._reconcile()
+        self._scheduler.runs.tick()
         if self._turns % WATERMARK_TURNS == 0:
             await self._raise_watermark(now)
 
@@ -93,6 +99,13 @@ class Watch(Loop):
         """Another instance announced tasks that it created."""
         rows = await self._database.fetch("task_created_between", self._scheduler.tenant_id, first, last, creator)
         self._scheduler.accepted(await ready_tasks(self._registration, rows))
+        run_ids = await runs_between(self._database, self._scheduler.tenant_id, first, last, creator)
+        await self._adopt(run_ids)
+
+    async def _adopt(self, run_ids: Sequence[str]) -> None:
+        unknown = [run_id for run_id in run_ids if run_id not in self._scheduler.runs]
+        if unknown and not self._scheduler.is_loading:
+            adopt(self._scheduler, await self._run_facts.load(self._scheduler.tenant_id, unknown))
 
     async def _expire_waiting(self, now: float) -> None:
         """C-6.33: a task that nobody took in time is cancelled; no worker hears of it and nothing is retried."""
@@ -192,6 +205,10 @@ class Watch(Loop):
             self._instance_id,
         )
         scheduler.accepted(await ready_tasks(self._registration, rows))
+        since = now - PEER_WINDOW_SECONDS
+        tenant_id = scheduler.tenant_id
+        await self._adopt(await open_runs_of_others(self._database, tenant_id, lowest_at(since), self._instance_id))
+        await scheduler.runs.waits.poll(since)
         old = [flight for flight in scheduler.flying.values() if now - flight.assigned_at > 1.0]
         self._dispatch.remind([flight for flight in old if flight.sent_on is None and not flight.is_confirmed])
         # Another instance may have cancelled or released a task whose worker is here, too; that is rare.
@@ -210,14 +227,22 @@ class Watch(Loop):
             except BaseException:
                 scheduler.touched(ids)
                 raise
+            try:
+                await self._adopt(list({task.run_id for _, task in states if task.run_id is not None}))
+            except BaseException:
+                scheduler.touched(ids)
+                raise
             for state, task in states:
+                if state.opened_at > state.inserted_at and task.run_id is None:
+                    scheduler.runs.reopened(task.id)
                 self._agree(state, task)
 
     def _agree(self, state: TaskState, task: ReadyTask) -> None:
         scheduler = self._scheduler
         if state.ended is not None:
-            if scheduler.knows(state.id):
-                self._ended_unheard(state)
+            self._ended_unheard(state, task)
+            return
+        if task.run_id is not None and self._is_for_run(state, task):
             return
         known = scheduler.attempt_of(state.id)
         flight = flight_of(scheduler.tenant_id, state, task)
@@ -232,10 +257,32 @@ class Watch(Loop):
         else:
             scheduler.enqueue(task)
 
-    def _ended_unheard(self, state: TaskState) -> None:
+    def _is_for_run(self, state: TaskState, task: ReadyTask) -> bool:
+        """Whether the attempt is not to be placed here: its run decides, or is read anew because it was replayed."""
+        run = self._scheduler.runs.get(task.run_id or "")
+        if run is None:
+            return True
+        facts = run.state.tasks[task.step.index]
+        if facts.outcome is not None and state.attempt > facts.attempt:
+            self._scheduler.runs.drop(run.id)
+            self._scheduler.touched([state.id])
+            return True
+        if state.attempt == 0 or state.waits_anew:
+            return state.worker_id is None
+        run.state.retried(task.step.index, state.attempt)
+        return False
+
+    def _ended_unheard(self, state: TaskState, task: ReadyTask) -> None:
         scheduler = self._scheduler
+        assert state.ended is not None
         flight = scheduler.flying.get(state.id)
+        if task.run_id is not None:
+            at = state.finished_at or 0.0
+            scheduler.runs.ended(task, state.ended, at, state.output, state.error)
+        elif not scheduler.knows(state.id):
+            return
         scheduler.forget(state.id, state.attempt)
+        scheduler.runs.closed(state.id, state.finished_at or 0.0)
         if flight is not None and state.ended is Outcome.CANCELLED:
             # Whoever cancelled it may not have known its worker (C-5.19); telling it twice is harmless (C-5.22).
             self._dispatch.cancel(scheduler.tenant_id, flight)
@@ -255,6 +302,7 @@ class Watch(Loop):
             *scheduler.queues.oldest_ids(),
             *scheduler.flying,
             *(task.id for task in scheduler.backoff),
+            *((oldest,) if (oldest := scheduler.runs.oldest()) is not None else ()),
         ]
         watermark = lowest_at(time_of(min(candidates)) - WATERMARK_SAFETY_SECONDS)
         # A step of a minute is enough to keep recovery short, and an idle engine writes nothing for it.

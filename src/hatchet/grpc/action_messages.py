@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from hatchet.core.clock import Clock
-from hatchet.core.definitions import normal_action
 from hatchet.core.errors import InvalidArgument
 from hatchet.core.messages import Action, ActionKind, ReportKind, TaskReport, WorkerRegistration
+from hatchet.core.validation import normal_action
 from hatchet.grpc.fields import clean_text, required_uuid, to_seconds, to_timestamp
 from hatchet_contracts.dispatcher_pb2 import (
     CANCEL_STEP_RUN,

@@ -14,8 +14,9 @@ from hatchet.core.errors import HatchetError, Unavailable, Unimplemented
 from hatchet.core.ids import parse_uuid
 from hatchet.core.messages import Action, Caller, RunFinished
 from hatchet.grpc.action_messages import assigned_action, task_report, task_reports, worker_labels, worker_registration
+from hatchet.grpc.event_messages import followed, workflow_event
 from hatchet.grpc.fields import required_uuid, to_timestamp
-from hatchet.grpc.ports import Controlling, Dispatching, Publishing, Reporting, WorkerBook
+from hatchet.grpc.ports import Controlling, Dispatching, Publishing, Reporting, RunEventing, WorkerBook
 from hatchet.grpc.result_messages import run_event
 from hatchet.grpc.transport import SendMessage
 from hatchet.grpc.version import ENGINE_VERSION
@@ -39,6 +40,7 @@ class DispatcherService:
         results: Publishing,
         clock: Clock,
         max_message_bytes: int,
+        run_events: RunEventing,
         heartbeat_seconds: float = HEARTBEAT_SECONDS,
     ) -> None:
         self._workers = workers
@@ -46,6 +48,7 @@ class DispatcherService:
         self._reports = reports
         self._control = control
         self._results = results
+        self._run_events = run_events
         self._clock = clock
         self._max_message_bytes = max_message_bytes
         self._heartbeat_seconds = heartbeat_seconds
@@ -148,6 +151,19 @@ class DispatcherService:
                     subscription.add([run_id])
         finally:
             await subscription.close()
+
+    async def subscribe_to_workflow_events(
+        self, caller: Caller, request: pb.SubscribeToWorkflowEventsRequest, send: SendMessage
+    ) -> None:
+        """C-7.32 to C-7.48; ends after the event with hangup."""
+        wanted = followed(request)
+        if wanted.run_id is not None:
+            subscription = self._run_events.subscribe_run(caller.tenant_id, wanted.run_id)
+        else:
+            subscription = self._run_events.subscribe_metadata(caller.tenant_id, wanted.key, wanted.value)
+        async with subscription as events:
+            async for event in events:
+                await send(workflow_event(event, self._max_message_bytes))
 
     async def release_slot(self, caller: Caller, request: pb.ReleaseSlotRequest) -> pb.ReleaseSlotResponse:
         """C-11.34 to C-11.37."""

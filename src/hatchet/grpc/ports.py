@@ -5,11 +5,24 @@ Every method may raise a :class:`~hatchet.core.errors.HatchetError`, whose code 
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
 from hatchet.core.definitions import StoredVersion, WorkflowDefinition
-from hatchet.core.messages import Caller, RunDetails, RunFinished, Send, TaskReport, TriggerItem, WorkerRegistration
+from hatchet.core.event_push import NewEvent
+from hatchet.core.messages import (
+    Caller,
+    EventRecord,
+    RunDetails,
+    RunFinished,
+    Send,
+    TaskReport,
+    TriggerItem,
+    WorkerRegistration,
+)
+from hatchet.core.run_events import RunEvent
+from hatchet.core.task_logs import TaskLogLine
 
 Deliver = Callable[[list[RunFinished]], Awaitable[None]]
 """Takes finished runs; waits while the subscriber is slow, raises when it is gone."""
@@ -93,3 +106,31 @@ class Reading(Protocol):
     """Answers questions about runs."""
 
     async def run_details(self, tenant_id: str, external_id: str) -> RunDetails: ...
+
+
+class RunEventing(Protocol):
+    """Tells what happens to runs while they go on. Times in seconds."""
+
+    async def chunk(
+        self, tenant_id: str, task_id: str, attempt: int | None, index: int | None, payload: str, at: float
+    ) -> None: ...
+
+    def subscribe_run(self, tenant_id: str, run_id: str) -> AbstractAsyncContextManager[AsyncIterator[RunEvent]]: ...
+
+    def subscribe_metadata(
+        self, tenant_id: str, key: str, value: str
+    ) -> AbstractAsyncContextManager[AsyncIterator[RunEvent]]: ...
+
+
+class TaskLogging(Protocol):
+    """Keeps what tasks log; returns before it is written."""
+
+    async def put(self, tenant_id: str, line: TaskLogLine) -> None: ...
+
+
+class EventPushing(Protocol):
+    """Stores events and returns them in order, after the commit."""
+
+    async def push(self, tenant_id: str, items: Sequence[NewEvent]) -> list[EventRecord]: ...
+
+    async def replay(self, tenant_id: str, event_id: str) -> EventRecord: ...

@@ -7,12 +7,17 @@ from collections.abc import Iterable, Iterator
 from hatchet.core.definitions import (
     DEFAULT_EXECUTION_TIMEOUT,
     DEFAULT_SCHEDULE_TIMEOUT,
+    Idempotency,
+    IdempotencyMethod,
     TaskDefinition,
     WorkflowDefinition,
 )
 from hatchet.core.errors import Unimplemented
+from hatchet.grpc.condition_messages import conditions_of
 from hatchet.grpc.fields import decoded, quoted
-from hatchet_contracts.v1.workflows_pb2 import CreateTaskOpts, CreateWorkflowVersionRequest
+from hatchet.grpc.label_messages import desired_labels
+from hatchet_contracts.v1.workflows_pb2 import CreateTaskOpts, CreateWorkflowVersionRequest, IdempotencyConfig
+from hatchet_contracts.v1.workflows_pb2 import IdempotencyMethod as IdempotencyMethodName
 
 
 def workflow_definition(request: CreateWorkflowVersionRequest) -> WorkflowDefinition:
@@ -20,7 +25,9 @@ def workflow_definition(request: CreateWorkflowVersionRequest) -> WorkflowDefini
 
     Raises :class:`Unimplemented` that names every feature in it that this version does not serve.
     """
-    unserved = [*_unserved_by_workflow(request), *_unserved_by_tasks(request.tasks)]
+    has_on_failure = request.HasField("on_failure_task")
+    every = [*request.tasks, *([request.on_failure_task] if has_on_failure else [])]
+    unserved = [*_unserved_by_workflow(request), *_unserved_by_tasks(every)]
     if unserved:
         raise Unimplemented(
             f"workflow {quoted(request.name)} was not registered: this version of the server does not yet serve "
@@ -31,22 +38,21 @@ def workflow_definition(request: CreateWorkflowVersionRequest) -> WorkflowDefini
         description=request.description,
         version=request.version,
         tasks=tuple(_task(task) for task in request.tasks),
+        on_failure=_task(request.on_failure_task) if has_on_failure else None,
         default_priority=request.default_priority if request.HasField("default_priority") else None,
         input_json_schema=decoded(request.input_json_schema, "input_json_schema") or None,
+        idempotency=_idempotency(request.idempotency) if request.HasField("idempotency") else None,
     )
 
 
 def _unserved_by_workflow(request: CreateWorkflowVersionRequest) -> Iterator[str]:
     """A row per feature: when a version serves it, its row goes."""
     features = {
-        f"more than one task ({len(request.tasks)} tasks)": len(request.tasks) > 1,
-        "an on-failure task": request.HasField("on_failure_task"),
         "event triggers": bool(request.event_triggers),
         "cron triggers": bool(request.cron_triggers),
         "concurrency of the workflow": request.HasField("concurrency") or bool(request.concurrency_arr),
         "sticky assignment": request.HasField("sticky"),
         "default filters": bool(request.default_filters),
-        "idempotency": request.HasField("idempotency"),
     }
     return (feature for feature, is_used in features.items() if is_used)
 
@@ -55,10 +61,7 @@ def _unserved_by_tasks(tasks: Iterable[CreateTaskOpts]) -> Iterator[str]:
     for task in tasks:
         features = {
             "rate limits": bool(task.rate_limits),
-            "desired worker labels": bool(task.worker_labels),
             "concurrency": bool(task.concurrency),
-            # Some clients always send the message, empty when there are no conditions.
-            "conditions": bool(task.conditions.ByteSize()),
             "batches": task.HasField("batch"),
         }
         yield from (f"{feature} of task {quoted(task.readable_id)}" for feature, is_used in features.items() if is_used)
@@ -77,4 +80,11 @@ def _task(task: CreateTaskOpts) -> TaskDefinition:
         backoff_max_seconds=task.backoff_max_seconds if task.HasField("backoff_max_seconds") else None,
         is_durable=task.is_durable,
         slot_requests=dict(task.slot_requests),
+        conditions=conditions_of(task.conditions),
+        worker_labels=desired_labels(task.worker_labels, "worker_labels"),
     )
+
+
+def _idempotency(config: IdempotencyConfig) -> Idempotency:
+    method = IdempotencyMethod(IdempotencyMethodName.Name(config.method))
+    return Idempotency(expression=config.expression, ttl_ms=config.ttl_ms, method=method)

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from hatchet.core.clock import Clock
 from hatchet.grpc.dispatcher import DispatcherService
+from hatchet.grpc.events import EventsService
 from hatchet.grpc.ports import (
     Controlling,
     Dispatching,
+    EventPushing,
     Publishing,
     Reading,
     Registering,
     Reporting,
+    RunEventing,
+    TaskLogging,
     Triggering,
     WorkerBook,
 )
@@ -27,6 +31,9 @@ def grpc_services(
     control: Controlling,
     results: Publishing,
     reading: Reading,
+    run_events: RunEventing,
+    events: EventPushing,
+    logs: TaskLogging,
     clock: Clock,
     max_message_bytes: int,
 ) -> dict[str, object]:
@@ -38,8 +45,12 @@ def grpc_services(
             reports=reports,
             control=control,
             results=results,
+            run_events=run_events,
             clock=clock,
             max_message_bytes=max_message_bytes,
+        ),
+        "EventsService": EventsService(
+            events=events, logs=logs, run_events=run_events, clock=clock, max_message_bytes=max_message_bytes
         ),
         "WorkflowService": WorkflowService(trigger=trigger),
         "v1.AdminService": AdminService(registration=registration, trigger=trigger, control=control, reading=reading),

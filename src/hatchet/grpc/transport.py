@@ -21,6 +21,7 @@ import grpc
 from google.protobuf.message import DecodeError, Message
 
 from hatchet.core.errors import InvalidArgument, ResourceExhausted, Unauthenticated, Unavailable, Unimplemented
+from hatchet.grpc.error_details import trailers
 from hatchet.grpc.errors import status_of
 from hatchet.grpc.methods import Method, contract_methods
 from hatchet.grpc.ports import TokenCheck
@@ -76,7 +77,8 @@ class Calls(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # generic in the
                 response = await handler(caller, request)
                 return response.SerializeToString()  # type: ignore[no-any-return]
             except Exception as error:
-                return await context.abort(*status_of(error, path))
+                code, text = status_of(error, path)
+                return await context.abort(code, text, trailers(error, path, text))
 
         return call
 

@@ -43,7 +43,7 @@ async def add_version(
         wanted = checksum(definition)
         if newest is not None and newest.checksum == wanted:
             return newest.version
-        task_ids = {task.readable_id: ids.new() for task in definition.tasks}
+        task_ids = {task.readable_id: ids.new() for task in definition.all_tasks}
         version = stored_version(
             definition,
             task_ids,

@@ -10,8 +10,21 @@ from hatchet.core.ids import lowest_at
 from hatchet.store.pool import Connected, Database
 from hatchet.store.statements import sql
 
-FACT_TABLES = ("task", "task_assignment", "task_start", "task_result", "task_note", "task_child")
-"""Tables partitioned by the UUIDv7 of their task."""
+FACT_TABLES = (
+    "task",
+    "task_assignment",
+    "task_start",
+    "task_result",
+    "task_note",
+    "task_child",
+    "run",
+    "run_result",
+    "task_replay",
+    "task_match",
+    "task_log",
+    "event",
+)
+"""Tables partitioned by the UUIDv7 of their task, run or event."""
 
 DAY = 86_400.0
 

@@ -5,33 +5,39 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from hatchet.core.payloads import TaskEnd
 from hatchet.core.statuses import Outcome
 from hatchet.store.pool import Database
 
 
 @dataclass(slots=True, frozen=True)
-class RunEnd:
-    """The last result of a standalone run."""
+class EndedTask:
+    """The last result of a task."""
 
-    run_id: str
+    task_id: str
     version_id: str
-    outcome: Outcome
-    output: str | None
-    error: str | None
+    step_id: str
+    end: TaskEnd
     finished_at: float
 
 
-async def run_ends(database: Database, tenant_id: str, run_ids: Sequence[str]) -> list[RunEnd]:
-    """The ends of those runs that have ended; the others are absent."""
-    rows = await database.fetch("task_ends", tenant_id, run_ids)
+async def task_ends(database: Database, tenant_id: str, task_ids: Sequence[str]) -> list[EndedTask]:
+    """The ends of those tasks that have ended and were not opened again; the others are absent."""
+    rows = await database.fetch("task_ends", tenant_id, task_ids)
     return [
-        RunEnd(
+        EndedTask(
             str(row["id"]),
             str(row["version_id"]),
-            Outcome(row["outcome"]),
-            row["output"].decode() if row["output"] is not None else None,
-            row["error"],
+            str(row["step_id"]),
+            TaskEnd(
+                Outcome(row["outcome"]), row["output"].decode() if row["output"] is not None else None, row["error"]
+            ),
             row["finished_at"],
         )
         for row in rows
     ]
+
+
+async def ended_runs(database: Database, tenant_id: str, run_ids: Sequence[str]) -> list[str]:
+    """Those of the runs whose end is written and which were not opened again."""
+    return [str(row["run_id"]) for row in await database.fetch("run_ended", tenant_id, run_ids)]

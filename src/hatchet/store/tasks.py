@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from hatchet.core.payloads import TaskPayload
-from hatchet.core.statuses import Outcome
+from hatchet.core.statuses import Outcome, RunStatus
 from hatchet.store.leases import HeldLease
 from hatchet.store.pool import Database, Queries, Row
+from hatchet.store.runs import payloads_of
 
 
 @dataclass(slots=True, frozen=True)
@@ -22,6 +23,8 @@ class NewTask:
     priority: int
     payload: TaskPayload
     inserted_at: float
+    labels: str | None = None
+    """Desired worker labels as JSON text."""
 
 
 @dataclass(slots=True, frozen=True)
@@ -63,41 +66,10 @@ class NewResult:
     internal_retries: int
 
 
-async def append_tasks(database: Database, creator: str, tasks: Sequence[NewTask]) -> dict[str, str]:
-    """Write new tasks; committed when this returns.
-
-    A task whose parent already spawned a run under the same key is not written (behaviour-core C-4.13): the answer maps
-    its id to the id of the run that holds the key.
-    """
-    if not any(task.payload.spawn_key for task in tasks):
-        await _append(database, creator, tasks)
-        return {}
-    async with database.transaction() as transaction:
-        held = await _claim_keys(transaction, [task for task in tasks if task.payload.spawn_key])
-        await _append(transaction, creator, [task for task in tasks if task.id not in held])
-    return held
-
-
-async def existing_tasks(database: Database, tenant_id: str, ids: Sequence[str]) -> set[str]:
-    """Those of the ids that are tasks of the tenant."""
-    return {str(row["id"]) for row in await database.fetch("task_existing", tenant_id, ids)}
-
-
-async def _claim_keys(transaction: Queries, children: Sequence[NewTask]) -> dict[str, str]:
-    columns = (
-        [task.tenant_id for task in children],
-        [task.payload.parent_task_id for task in children],
-        [task.payload.spawn_key for task in children],
-        [task.id for task in children],
-    )
-    await transaction.execute("child_claim", *columns)
-    holders = await transaction.fetch("child_holders", *columns)
-    return {str(row["asked_id"]): str(row["child_id"]) for row in holders if row["asked_id"] != row["child_id"]}
-
-
-async def _append(database: Queries, creator: str, tasks: Sequence[NewTask]) -> None:
+async def append_tasks(queries: Queries, creator: str, tasks: Sequence[NewTask]) -> None:
+    """Write tasks that are runs of their own."""
     payloads = [task.payload for task in tasks]
-    await database.execute(
+    await queries.execute(
         "task_append",
         creator,
         [task.tenant_id for task in tasks],
@@ -112,6 +84,7 @@ async def _append(database: Queries, creator: str, tasks: Sequence[NewTask]) -> 
         [payload.child_index for payload in payloads],
         [payload.child_key for payload in payloads],
         [task.inserted_at for task in tasks],
+        [task.labels for task in tasks],
     )
 
 
@@ -192,8 +165,16 @@ class TaskState:
 
     id: str
     version_id: str
+    step_id: str
+    run_id: str | None
+    """None: the task is a run of its own."""
     priority: int
+    labels: str | None
     inserted_at: float
+    opened_at: float
+    """When the current attempt or the first of its retries came into being: with the task, or by a replay."""
+    waits_anew: bool
+    """Whether a replay opened the current attempt and left it to parents and conditions (C-15.14)."""
     attempt: int
     """The current attempt: the one that waits or runs, or the last one when the task has ended."""
     app_retries: int
@@ -211,6 +192,13 @@ class TaskState:
     started_at: float | None
     is_released: bool
 
+    @property
+    def status(self) -> RunStatus:
+        """What listings and details show (C-6.1)."""
+        if self.ended is not None:
+            return self.ended.status
+        return RunStatus.RUNNING if self.assigned_at is not None else RunStatus.QUEUED
+
 
 async def task_states(database: Database, tenant_id: str, ids: Sequence[str]) -> dict[str, TaskState]:
     """The states of the named tasks; unknown ids are absent."""
@@ -220,17 +208,26 @@ async def task_states(database: Database, tenant_id: str, ids: Sequence[str]) ->
 
 def _state(row: Row) -> TaskState:
     ended_attempt, retry_at = row["ended_attempt"], row["retry_at"]
-    is_ended = ended_attempt is not None and retry_at is None
+    last = -1 if ended_attempt is None else ended_attempt
+    replay_attempt = -1 if row["replay_attempt"] is None else row["replay_attempt"]
+    is_replayed = replay_attempt > last
+    is_ended = ended_attempt is not None and retry_at is None and not is_replayed
+    opened_at = row["replayed_at"] if replay_attempt >= 0 else row["inserted_at"]
     output = row["output"]
     return TaskState(
         id=str(row["id"]),
         version_id=str(row["version_id"]),
+        step_id=str(row["step_id"]),
+        run_id=str(row["run_id"]) if row["run_id"] is not None else None,
         priority=row["priority"],
+        labels=row["labels"],
         inserted_at=row["inserted_at"],
-        attempt=0 if ended_attempt is None else ended_attempt if is_ended else ended_attempt + 1,
-        app_retries=row["app_retries"] or 0,
-        internal_retries=row["internal_retries"] or 0,
-        ready_at=retry_at if retry_at is not None else row["inserted_at"],
+        opened_at=opened_at,
+        waits_anew=is_replayed and not row["is_queued"],
+        attempt=replay_attempt if is_replayed else last if is_ended else last + 1,
+        app_retries=0 if is_replayed else row["app_retries"] or 0,
+        internal_retries=0 if is_replayed else row["internal_retries"] or 0,
+        ready_at=retry_at if retry_at is not None and not is_replayed else opened_at,
         ended=Outcome(row["outcome"]) if is_ended else None,
         output=output.decode() if is_ended and output is not None else None,
         error=row["error"] if is_ended else None,
@@ -244,20 +241,5 @@ def _state(row: Row) -> TaskState:
 
 
 async def payloads(database: Database, tenant_id: str, ids: Sequence[str]) -> dict[str, TaskPayload]:
-    """The inputs and metadata of the named tasks."""
-    rows = await database.fetch("task_payloads", tenant_id, ids)
-    return {
-        str(row["id"]): TaskPayload(
-            input=row["input"].decode(),
-            additional_metadata=row["additional_metadata"] or "",
-            parent_run_id=_text(row["parent_run_id"]),
-            parent_task_id=_text(row["parent_task_id"]),
-            child_index=row["child_index"],
-            child_key=row["child_key"],
-        )
-        for row in rows
-    }
-
-
-def _text(value: object) -> str | None:
-    return None if value is None else str(value)
+    """The inputs and metadata of the named tasks that are runs of their own."""
+    return payloads_of(await database.fetch("task_payloads", tenant_id, ids))

@@ -1,32 +1,35 @@
 """`Context`: what a task knows about its run and what it may ask of the engine.
 
-One object per attempt. It is made on the connection thread for every assignment, so making it must stay cheap: it
-keeps the message and reads everything else from it on demand.
+One object per attempt. It is made on the connection thread for every assignment, so making it must stay cheap: what the
+assignment says is read on demand (`assignment`).
 """
 
 from __future__ import annotations
 
+import asyncio
 import itertools
-import json
 import logging
+import time
 from collections.abc import Mapping
-from datetime import timedelta
-from functools import cached_property
+from concurrent.futures import Future
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from hatchet_sdk.context.assignment import Assignment
 from hatchet_sdk.context.link import WorkerLink
-from hatchet_sdk.context.payload import ActionPayload, parse_payload
+from hatchet_sdk.context.log_line import LogLevel, LogLine, LogSender, clean, text_of
 from hatchet_sdk.context.worker_context import WorkerContext
 from hatchet_sdk.declare.durations import timedelta_to_expr
 from hatchet_sdk.wire.loop_thread import connection_thread
 
 if TYPE_CHECKING:
     from hatchet_contracts.dispatcher_pb2 import AssignedAction
+    from hatchet_contracts.events_pb2 import PutStreamEventRequest
 
 task_logger = logging.getLogger("hatchet.task")
 
 
-class Context:
+class Context(Assignment):
     """The context of one attempt of a task; the second argument of every task function."""
 
     def __init__(
@@ -38,121 +41,34 @@ class Context:
         workflow_name: str,
         max_attempts: int,
         lifespan: Any = None,
+        log_sender: LogSender | None = None,
     ) -> None:
-        self._action = action
+        super().__init__(action)
         self._link = link
         self._worker = worker
         self._workflow_name = workflow_name
         self._max_attempts = max_attempts
         self._lifespan = lifespan
-        self._payload: dict[str, Any] | None = None
+        self.log_sender = log_sender
         self._cancelled = False
         self._children = itertools.count()
+        self._chunks = itertools.count()
 
-    # --- the input -----------------------------------------------------------------------------------------------
-
-    @property
-    def payload(self) -> dict[str, Any]:
-        """The payload of the assignment as plain objects (C-5.5).
-
-        Raises:
-            ValueError: the engine sent something else than a JSON object.
-        """
-        # Not a cached_property: that takes a lock shared by all contexts, on the way of every task.
-        if self._payload is None:
-            self._payload = parse_payload(self._action.action_payload)
-        return self._payload
-
-    @cached_property
-    def data(self) -> ActionPayload:
-        """The payload of the assignment as a model."""
-        return ActionPayload.model_validate(self.payload)
-
-    @property
-    def input(self) -> dict[str, Any]:
-        """The input of the run as plain objects, before any validation."""
-        return self.payload.get("input") or {}
-
-    @property
-    def workflow_input(self) -> dict[str, Any]:
-        """The same as `input`."""
-        return self.input
-
-    @cached_property
-    def additional_metadata(self) -> dict[str, Any]:
-        """The metadata that the run was triggered with."""
-        text = self._action.additional_metadata
-        return (json.loads(text) or {}) if text else {}
+    # --- who runs it ---------------------------------------------------------------------------------------------
 
     @property
     def lifespan(self) -> Any:
         """What the worker's `lifespan` generator yielded; None without one."""
         return self._lifespan
 
-    # --- who am I ------------------------------------------------------------------------------------------------
-
-    @property
-    def workflow_run_id(self) -> str:
-        return self._action.workflow_run_id
-
-    @property
-    def task_run_id(self) -> str:
-        """The id of this task run; the same on every attempt."""
-        return self._action.task_run_external_id
-
-    @property
-    def step_run_id(self) -> str:
-        """The older name of `task_run_id`."""
-        return self._action.task_run_external_id
-
-    @property
-    def task_name(self) -> str:
-        return self._action.task_name
-
     @property
     def workflow_name(self) -> str:
         return self._workflow_name
 
     @property
-    def workflow_id(self) -> str | None:
-        return self._action.workflow_id or None
-
-    @property
-    def workflow_version_id(self) -> str | None:
-        return self._action.workflow_version_id or None
-
-    @property
-    def retry_count(self) -> int:
-        """How often the task was queued again: 0 on the first attempt (C-6.26)."""
-        return self._action.retry_count
-
-    @property
-    def attempt_number(self) -> int:
-        """`retry_count` + 1."""
-        return self._action.retry_count + 1
-
-    @property
     def max_attempts(self) -> int:
         """The declared retries + 1. Attempts that a lost worker cost come on top (C-2.28)."""
         return self._max_attempts
-
-    @property
-    def priority(self) -> int | None:
-        # No presence on the wire; a run has at least 1.
-        return self._action.priority or None
-
-    @property
-    def child_index(self) -> int | None:
-        """The place of this run among its parent's children; None if no task triggered it."""
-        return self._action.child_workflow_index if self._action.HasField("child_workflow_index") else None
-
-    @property
-    def child_key(self) -> str | None:
-        return self._action.child_workflow_key if self._action.HasField("child_workflow_key") else None
-
-    @property
-    def parent_workflow_run_id(self) -> str | None:
-        return self._action.parent_workflow_run_id if self._action.HasField("parent_workflow_run_id") else None
 
     def next_child_index(self) -> int:
         """Takes the next index for a child run of this attempt, counting from 0 (C-4.15)."""
@@ -240,17 +156,98 @@ class Context:
     async def _refresh_timeout(self, increment_by: timedelta | str) -> None:
         await self._link.calls.refresh_timeout(self.task_run_id, timedelta_to_expr(increment_by))
 
+    def pause_rate_limit(self, key: str, until: datetime) -> datetime:
+        """Lets no task use the rate limit until then; a pause is never made shorter (C-10.4).
+
+        Args:
+            until: without a time zone it means local time.
+
+        Returns:
+            The time in effect, in UTC.
+        """
+        return connection_thread().run(self._pause_rate_limit(key, until))
+
+    async def aio_pause_rate_limit(self, key: str, until: datetime) -> datetime:
+        """Like `pause_rate_limit`, for async tasks."""
+        return await connection_thread().call(self._pause_rate_limit(key, until))
+
+    async def _pause_rate_limit(self, key: str, until: datetime) -> datetime:
+        return datetime.fromtimestamp(await self._link.calls.pause_rate_limit(key, until.timestamp()), UTC)
+
+    # --- stream --------------------------------------------------------------------------------------------------
+
+    def put_stream(self, data: str | bytes) -> None:
+        """Sends a chunk to whoever listens to the run with `hatchet.runs.subscribe_to_stream`.
+
+        Returns when the engine has the chunk, so that chunks keep their order and none is lost when the task ends
+        (C-7.42). Chunks are not stored.
+
+        Raises:
+            TypeError: neither text nor bytes.
+            EngineError: the engine refused the chunk, or is away for more than some seconds.
+        """
+        connection_thread().run(self._put_chunk(self._chunk(data)))
+
+    async def aio_put_stream(self, data: str | bytes) -> None:
+        """Like `put_stream`, for async tasks."""
+        await connection_thread().call(self._put_chunk(self._chunk(data)))
+
+    def _chunk(self, data: str | bytes) -> PutStreamEventRequest:
+        from hatchet_contracts.events_pb2 import PutStreamEventRequest
+
+        if isinstance(data, str):
+            data = data.encode("utf-8", "replace")
+        elif not isinstance(data, bytes):
+            raise TypeError(f"a chunk of a stream must be str or bytes, got {type(data).__name__}")
+        # The index is taken where the task calls, in the order of its calls.
+        request = PutStreamEventRequest(
+            task_run_external_id=self.task_run_id, message=data, event_index=next(self._chunks)
+        )
+        request.created_at.GetCurrentTime()
+        return request
+
+    async def _put_chunk(self, request: PutStreamEventRequest) -> None:
+        from hatchet_sdk.wire.resend import until_sent
+
+        await until_sent(self._link, lambda calls: calls.put_stream_event(request))
+
+    # --- log -----------------------------------------------------------------------------------------------------
+
     def log(self, line: str | Mapping[str, Any], raise_on_error: bool = False) -> None:
-        """Writes a line to the Python logger `hatchet.task` of this process.
+        """Writes a line to the log of this task run, and to the Python logger `hatchet.task` of this process.
+
+        Returns at once: the line waits in a queue of the worker, and a failure is only warned of. Lines are cut at
+        10,000 characters; the engine keeps 1000 lines of a task (C-13.3, C-13.5).
 
         Args:
             line: a text, or a mapping that is written as JSON.
-            raise_on_error: whether a mapping that JSON cannot hold raises TypeError; else its `repr` is written.
+            raise_on_error: wait until the engine has the line, and raise what went wrong. Also raises TypeError for a
+                mapping that JSON cannot hold, of which else the `repr` is written.
         """
-        if not isinstance(line, str):
-            line = json.dumps(line, default=None if raise_on_error else repr)
-        task_logger.info("%s", line, extra={"task_run_id": self.task_run_id, "retry_count": self.retry_count})
+        sent = self._write(line, raise_on_error)
+        if sent is not None:
+            sent.result()
 
     async def aio_log(self, line: str | Mapping[str, Any], raise_on_error: bool = False) -> None:
         """Like `log`."""
-        self.log(line, raise_on_error)
+        sent = self._write(line, raise_on_error)
+        if sent is not None:
+            await asyncio.wrap_future(sent)
+
+    def _write(self, line: str | Mapping[str, Any], raise_on_error: bool) -> Future[None] | None:
+        text = text_of(line, strict=raise_on_error)
+        task_logger.info("%s", text, extra={"task_run_id": self.task_run_id, "retry_count": self.retry_count})
+        sent: Future[None] | None = Future() if raise_on_error and self.log_sender is not None and text else None
+        self.write_line(text, LogLevel.INFO, time.time(), sent)
+        return sent
+
+    def write_line(self, text: str, level: LogLevel, at: float, sent: Future[None] | None = None) -> None:
+        """Puts a line into the log of this task run. For the worker, which captures Python's loggers.
+
+        Args:
+            at: when it was written, seconds since 1970.
+            sent: set when the engine has the line, or will not get it.
+        """
+        # An empty line is nothing to the engine (C-13.3).
+        if self.log_sender is not None and text:
+            self.log_sender.put(LogLine(self.task_run_id, self.retry_count, level, clean(text), at, sent))

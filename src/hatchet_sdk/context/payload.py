@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from pydantic_core import from_json
 
 
@@ -34,6 +34,19 @@ class ActionPayload(BaseModel):
     def empty_outputs(cls, v: Any) -> Any:
         """A parent without output may arrive as null (C-5.9)."""
         return {name: output or {} for name, output in v.items()} if isinstance(v, dict) else v
+
+    @model_validator(mode="after")
+    def _filter_payload(self) -> ActionPayload:
+        """The engine sends it among the triggers (C-5.12)."""
+        if not self.filter_payload:
+            self.filter_payload = filter_payload(self.triggers)
+        return self
+
+
+def filter_payload(triggers: Any) -> dict[str, Any]:
+    """The payload of the filter that let the triggering event through; empty without one (C-5.12)."""
+    found = triggers.get("filter_payload") if isinstance(triggers, dict) else None
+    return found if isinstance(found, dict) else {}
 
 
 def parse_payload(text: str) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from hatchet_sdk.declare.durations import Duration
 from hatchet_sdk.declare.labels import DesiredWorkerLabel
 
 
@@ -38,6 +39,29 @@ class SlotType(str, Enum):
 
     DEFAULT = "default"
     DURABLE = "durable"
+
+
+class StepType(str, Enum):
+    """What a task is to its workflow."""
+
+    DEFAULT = "default"
+    ON_FAILURE = "on_failure"
+    ON_SUCCESS = "on_success"
+
+
+class TaskDefaults(BaseModel):
+    """Settings for those tasks of a workflow that do not set them; not for its on-failure and on-success tasks.
+
+    Timeouts are ``timedelta`` or texts such as ``"90s"``. ``priority`` (1 to 3) is that of the runs, which their tasks
+    share (C-4.29).
+    """
+
+    schedule_timeout: Duration | None = None
+    execution_timeout: Duration | None = None
+    priority: int | Priority | None = Field(default=None, gt=0, lt=4)
+    retries: int | None = None
+    backoff_factor: float | None = None
+    backoff_max_seconds: int | None = None
 
 
 class ScheduleTriggerWorkflowOptions(BaseModel):

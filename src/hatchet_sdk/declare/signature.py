@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import logging
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -46,3 +47,14 @@ def return_type(fn: Callable[..., Any], local_names: Mapping[str, Any]) -> Any:
             error,
         )
         return UNDECLARED
+
+
+def names_where_declared() -> Mapping[str, Any]:
+    """The local names where a decorator is applied, for annotations that are texts (``from __future__ import …``).
+
+    For the decorators themselves: between them and the caller there may be frames of this package only.
+    """
+    frame = sys._getframe(1)
+    while frame.f_back is not None and str(frame.f_globals.get("__name__")).startswith("hatchet_sdk."):
+        frame = frame.f_back
+    return {} if frame.f_locals is frame.f_globals else frame.f_locals

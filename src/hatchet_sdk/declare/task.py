@@ -11,10 +11,18 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
+from hatchet_sdk.declare.conditions import (
+    Action,
+    Condition,
+    OrGroup,
+    check_data_keys,
+    declared,
+    task_conditions,
+)
 from hatchet_sdk.declare.durations import Duration, timedelta_to_expr
 from hatchet_sdk.declare.labels import DesiredLabels, desired_labels
 from hatchet_sdk.declare.limits import ConcurrencyExpression, RateLimit, concurrency_messages
-from hatchet_sdk.declare.options import SlotType
+from hatchet_sdk.declare.options import SlotType, StepType
 from hatchet_sdk.declare.signature import UNDECLARED, check_parameters, return_type
 from hatchet_sdk.declare.values import DataclassInstance, Values, json_text, parse_json
 from hatchet_sdk.exceptions import IllegalTaskOutputError
@@ -34,8 +42,9 @@ R = TypeVar("R", bound=ValidTaskReturnType)
 class Task(Generic[TWorkflowInput, R]):
     """One node of a workflow. Made by decorators, not by hand.
 
-    Attributes: ``name`` as declared, ``execution_timeout`` and ``schedule_timeout`` (``timedelta`` or duration text),
-    ``retries`` (attempts after the first), ``backoff_factor``, ``backoff_max_seconds``.
+    Attributes: ``name`` in lower case (C-3.3), ``type``, ``parents`` (tasks), ``execution_timeout`` and
+    ``schedule_timeout`` (``timedelta`` or duration text), ``retries`` (attempts after the first), ``backoff_factor``,
+    ``backoff_max_seconds``, and the conditions ``wait_for``, ``skip_if`` and ``cancel_if`` with groups resolved.
     Raises ``TypeError`` when the function does not take ``(input, ctx)``, ``ValueError`` for limits out of range.
     """
 
@@ -43,28 +52,39 @@ class Task(Generic[TWorkflowInput, R]):
         self,
         _fn: Callable[..., Any],
         *,
-        is_durable: bool,
+        is_durable: bool = False,
+        type: StepType = StepType.DEFAULT,  # noqa: A002  # the surface has it so
         workflow: Workflow[TWorkflowInput],
         name: str,
         execution_timeout: Duration,
         schedule_timeout: Duration,
+        parents: Sequence[Task[TWorkflowInput, Any]] | None = None,
         retries: int,
-        rate_limits: Sequence[RateLimit] | None,
-        desired_worker_labels: DesiredLabels | None,
+        rate_limits: Sequence[RateLimit] | None = None,
+        desired_worker_labels: DesiredLabels | None = None,
         backoff_factor: float | None,
         backoff_max_seconds: int | None,
         concurrency: int | Sequence[ConcurrencyExpression] | None,
+        wait_for: list[Condition | OrGroup] | None = None,
+        skip_if: list[Condition | OrGroup] | None = None,
+        cancel_if: list[Condition | OrGroup] | None = None,
         slot_requests: dict[str, int] | None = None,
         local_names: Mapping[str, Any] | None = None,
     ) -> None:
         check_parameters(_fn, name)
+        if not name:
+            raise ValueError(f"a task of workflow '{workflow.name}' has no name of its own; pass name=…")
         if retries < 0:
             raise ValueError(f"task '{name}': retries must be 0 or more, got {retries}")
+        if not isinstance(parents, list | tuple | None):
+            raise TypeError(f"the parents of task '{name}' must be a list of tasks, got {parents.__class__.__name__}")
         self.fn = _fn
         self.is_durable = is_durable
+        self.type = type
         self.is_async_function: bool = inspect.iscoroutinefunction(_fn)
         self.workflow = workflow
-        self.name = name
+        self.name = name.lower()
+        self.parents = list(dict.fromkeys(parents or ()))
         self.execution_timeout = execution_timeout
         self.schedule_timeout = schedule_timeout
         self.retries = retries
@@ -74,7 +94,15 @@ class Task(Generic[TWorkflowInput, R]):
         self.backoff_max_seconds = backoff_max_seconds
         self.concurrency = concurrency
         self.slot_requests = slot_requests or {(SlotType.DURABLE if is_durable else SlotType.DEFAULT).value: 1}
+        self.wait_for = declared(wait_for, Action.QUEUE, f"wait_for of task '{name}'")
+        self.skip_if = declared(skip_if, Action.SKIP, f"skip_if of task '{name}'")
+        self.cancel_if = declared(cancel_if, Action.CANCEL, f"cancel_if of task '{name}'")
+        check_data_keys(self._conditions, name)
         self._local_names = local_names or {}
+
+    @property
+    def _conditions(self) -> list[Condition]:
+        return [*self.wait_for, *self.skip_if, *self.cancel_if]
 
     @property
     def readable_id(self) -> str:
@@ -95,6 +123,7 @@ class Task(Generic[TWorkflowInput, R]):
             timeout=timedelta_to_expr(self.execution_timeout),
             schedule_timeout=timedelta_to_expr(self.schedule_timeout),
             inputs="{}",
+            parents=[parent.readable_id for parent in self.parents],
             retries=self.retries,
             rate_limits=[limit.to_proto() for limit in self.rate_limits],
             worker_labels=desired_labels(self.desired_worker_labels),
@@ -102,6 +131,8 @@ class Task(Generic[TWorkflowInput, R]):
             is_durable=self.is_durable,
             slot_requests=self.slot_requests,
         )
+        if self._conditions:
+            message.conditions.CopyFrom(task_conditions(self._conditions, self.workflow.client.config))
         if self.backoff_factor is not None:
             message.backoff_factor = self.backoff_factor
         if self.backoff_max_seconds is not None:

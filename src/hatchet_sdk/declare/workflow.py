@@ -1,201 +1,294 @@
-"""A named definition: its configuration, its tasks, and the message that registers it."""
+"""Workflows: tasks that depend on each other, run in the order of a directed acyclic graph."""
 
-# ruff: noqa: A002, B008  # `input` and its default EmptyModel() (frozen) are the documented signature
+# TaskDefaults and timedelta are values
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Generic, cast
+import copy
+from collections.abc import Callable, Coroutine, Sequence
+from datetime import timedelta
+from graphlib import CycleError, TopologicalSorter
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
-
-from hatchet_sdk.declare.limits import (
-    ConcurrencyExpression,
-    DefaultFilter,
-    StatusBasedIdempotencyConfig,
-    TTLBasedIdempotencyConfig,
-    concurrency_messages,
-)
-from hatchet_sdk.declare.options import (
-    EmptyModel,
-    Priority,
-    StickyStrategy,
-    TriggerWorkflowOptions,
-    WorkflowRunTriggerConfig,
-)
-from hatchet_sdk.declare.task import Task, TWorkflowInput
-from hatchet_sdk.declare.values import Values, json_text
+from hatchet_sdk.declare.base import WorkflowConfig
+from hatchet_sdk.declare.conditions import Condition, OrGroup, ParentCondition
+from hatchet_sdk.declare.durations import Duration
+from hatchet_sdk.declare.labels import DesiredWorkerLabel
+from hatchet_sdk.declare.limits import ConcurrencyExpression, RateLimit
+from hatchet_sdk.declare.options import SlotType, StepType
+from hatchet_sdk.declare.runnable import Runnable
+from hatchet_sdk.declare.signature import names_where_declared
+from hatchet_sdk.declare.standalone import Standalone
+from hatchet_sdk.declare.task import R, Task, TWorkflowInput
+from hatchet_sdk.run.refs import WorkflowRunRef
 
 if TYPE_CHECKING:
     from hatchet_contracts.v1 import workflows_pb2
-    from hatchet_sdk.declare.labels import DesiredWorkerLabel
+    from hatchet_sdk.context.context import Context
     from hatchet_sdk.hatchet import Hatchet
+    from hatchet_sdk.run.outcome import RunOutcome
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+CoroutineLike = Coroutine[Any, Any, T]
+
+SCHEDULE_TIMEOUT = timedelta(minutes=5)
+EXECUTION_TIMEOUT = timedelta(seconds=60)
+SPECIAL = {StepType.ON_FAILURE: "on-failure", StepType.ON_SUCCESS: "on-success"}
 
 
-class WorkflowConfig(BaseModel):
-    """What a declaration says about the workflow as a whole."""
-
-    model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
-
-    name: str
-    description: str | None = None
-    version: str | None = None
-    on_events: list[str] = Field(default_factory=list)
-    on_crons: list[str] = Field(default_factory=list)
-    cron_input: Any = None
-    sticky: StickyStrategy | None = None
-    concurrency: int | ConcurrencyExpression | Sequence[ConcurrencyExpression] | None = None
-    input_validator: TypeAdapter[Any]
-    default_priority: int | Priority | None = None
-    idempotency: TTLBasedIdempotencyConfig | StatusBasedIdempotencyConfig | None = None
-    default_filters: list[DefaultFilter] = Field(default_factory=list)
-    default_additional_metadata: dict[str, Any] = Field(default_factory=dict)
+def fall_back_to_default(value: T, param_default: T, fallback_value: T | None) -> T:
+    """``value``, unless it is what a parameter has when it is not given and the workflow's defaults say something."""
+    return fallback_value if fallback_value is not None and value == param_default else value
 
 
-class BaseWorkflow(Generic[TWorkflowInput]):
-    """What workflows and standalone tasks have in common."""
+class Workflow(Runnable[TWorkflowInput, dict[str, Any], WorkflowRunRef]):
+    """A workflow. ``task`` and its siblings declare its tasks; a run gives their outputs by task name.
 
-    def __init__(self, config: WorkflowConfig, client: Hatchet) -> None:
-        self.config = config
-        self.client = client
-        self.inputs: Values[TWorkflowInput] = Values.of(config.input_validator)
-
-    @property
-    def name(self) -> str:
-        """The name as declared, without namespace."""
-        return self.config.name
-
-    @property
-    def service_name(self) -> str:
-        """The first part of the action ids of this workflow's tasks: the namespaced name in lower case (C-3.3)."""
-        return self.client.config.apply_namespace(self.config.name).lower()
-
-    @property
-    def tasks(self) -> list[Task[TWorkflowInput, Any]]:
-        """The tasks in the order of their declaration."""
-        return []
-
-    @property
-    def input_validator(self) -> TypeAdapter[TWorkflowInput]:
-        return self.config.input_validator
-
-    @property
-    def input_validator_type(self) -> type[TWorkflowInput]:
-        return cast("type[TWorkflowInput]", self.inputs.kind)
-
-    def create_bulk_run_item(
-        self,
-        input: TWorkflowInput = cast("TWorkflowInput", EmptyModel()),
-        key: str | None = None,
-        options: TriggerWorkflowOptions | None = None,
-        child_key: str | None = None,
-        additional_metadata: dict[str, Any] | None = None,
-        priority: Priority | None = None,
-        desired_worker_id: str | None = None,
-        sticky: bool = False,
-        desired_worker_labels: list[DesiredWorkerLabel] | None = None,
-    ) -> WorkflowRunTriggerConfig:
-        """One item for ``run_many`` and its siblings.
-
-        ``key`` (or ``child_key``) identifies the run among the children of the task that triggers it: two items with
-        one key are one run (C-4.13). Outside a task it has no effect. Keyword arguments win over ``options``.
-        Raises ``TypeError`` when ``input`` cannot become a JSON object.
-        """
-        merged = self.merge(
-            options,
-            child_key=child_key or key,
-            additional_metadata=additional_metadata,
-            priority=priority,
-            desired_worker_id=desired_worker_id,
-            sticky=sticky,
-            desired_worker_labels=desired_worker_labels,
-        )
-        return WorkflowRunTriggerConfig(
-            workflow_name=self.config.name, input=self.input_text(input), options=merged, key=key
-        )
-
-    def merge(
-        self,
-        options: TriggerWorkflowOptions | None,
-        *,
-        child_key: str | None,
-        additional_metadata: dict[str, Any] | None,
-        priority: int | None,
-        desired_worker_id: str | None,
-        sticky: bool,
-        desired_worker_labels: list[DesiredWorkerLabel] | None,
-    ) -> TriggerWorkflowOptions:
-        """``options`` with the keyword arguments that were given over them, and the workflow's metadata under them."""
-        base = options if options is not None else _NO_OPTIONS
-        metadata = {
-            **self.config.default_additional_metadata,
-            **base.additional_metadata,
-            **(additional_metadata or {}),
-        }
-        # Not model_copy or model_construct: the constructor is the fastest of the three.
-        return TriggerWorkflowOptions(
-            parent_id=base.parent_id,
-            parent_step_run_id=base.parent_step_run_id,
-            child_index=base.child_index,
-            child_key=child_key or base.child_key or base.key,
-            namespace=base.namespace,
-            additional_metadata=metadata,
-            priority=base.priority if priority is None else priority,
-            desired_worker_id=desired_worker_id or base.desired_worker_id,
-            sticky=sticky or base.sticky,
-            key=base.key,
-            desired_worker_label=desired_worker_labels or base.desired_worker_label,
-        )
-
-    def input_text(self, value: object) -> str:
-        """``value`` as the JSON text of a trigger. Raises ``TypeError`` when it cannot be one."""
-        try:
-            return json_text(value)
-        except TypeError as error:
-            raise TypeError(f"the input of '{self.name}': {error}") from error
-
-    def to_proto(self) -> workflows_pb2.CreateWorkflowVersionRequest:
-        """The registration of this workflow (C-3.1)."""
-        from hatchet_contracts.v1 import workflows_pb2
-
-        config, client = self.config, self.client.config
-        message = workflows_pb2.CreateWorkflowVersionRequest(
-            name=client.apply_namespace(config.name),
-            description=config.description or "",
-            version=config.version or "",
-            event_triggers=[client.apply_namespace(key) for key in config.on_events],
-            cron_triggers=config.on_crons,
-            tasks=[task.to_proto(self.service_name) for task in self.tasks],
-            concurrency_arr=concurrency_messages(config.concurrency),
-            default_filters=[item.to_proto() for item in config.default_filters],
-            sticky=config.sticky.value if config.sticky is not None else None,
-        )
-        if config.cron_input is not None:
-            message.cron_input = self.input_text(config.cron_input)
-        if config.default_priority is not None:
-            message.default_priority = int(config.default_priority)
-        if config.idempotency is not None:
-            message.idempotency.CopyFrom(config.idempotency.to_proto())
-        schema = self.inputs.json_schema()
-        if schema is not None:
-            message.input_json_schema = schema
-        return message
-
-
-_NO_OPTIONS = TriggerWorkflowOptions()
-
-
-class Workflow(BaseWorkflow[TWorkflowInput]):
-    """A definition that owns a list of tasks."""
+    Made by ``hatchet.workflow(…)``.
+    """
 
     def __init__(self, config: WorkflowConfig, client: Hatchet) -> None:
         super().__init__(config, client)
         self._tasks: list[Task[TWorkflowInput, Any]] = []
+        self._special: dict[StepType, Task[TWorkflowInput, Any]] = {}
 
     @property
     def tasks(self) -> list[Task[TWorkflowInput, Any]]:
-        return list(self._tasks)
+        """All tasks in the order of their declaration, the on-failure and on-success tasks at the end."""
+        return [*self._tasks, *(self._special[kind] for kind in SPECIAL if kind in self._special)]
 
-    def add(self, task: Task[TWorkflowInput, Any]) -> None:
-        """Append a task."""
-        self._tasks.append(task)
+    # --- declaring -----------------------------------------------------------------------------------------------
+
+    def task(
+        self,
+        name: str | None = None,
+        schedule_timeout: Duration = SCHEDULE_TIMEOUT,
+        execution_timeout: Duration = EXECUTION_TIMEOUT,
+        parents: list[Task[TWorkflowInput, Any]] | None = None,
+        retries: int = 0,
+        rate_limits: list[RateLimit] | None = None,
+        desired_worker_labels: dict[str, DesiredWorkerLabel] | list[DesiredWorkerLabel] | None = None,
+        backoff_factor: float | None = None,
+        backoff_max_seconds: int | None = None,
+        concurrency: int | Sequence[ConcurrencyExpression] | None = None,
+        wait_for: list[Condition | OrGroup] | None = None,
+        skip_if: list[Condition | OrGroup] | None = None,
+        cancel_if: list[Condition | OrGroup] | None = None,
+        slot_cost: int | None = None,
+    ) -> Callable[[Callable[Concatenate[TWorkflowInput, Context, P], R | CoroutineLike[R]]], Task[TWorkflowInput, R]]:
+        """Make a task of this workflow of a function ``(input, ctx)``, synchronous or ``async``.
+
+        It starts when all ``parents`` (tasks of this workflow, declared before it) completed and the conditions of
+        ``wait_for`` hold. When those of ``skip_if`` hold it counts as completed without running, when those of
+        ``cancel_if`` hold it is cancelled, and so are the tasks below it. The other options are those of
+        ``hatchet.task``; timeouts, retries and back-off fall back to the workflow's ``task_defaults``.
+
+        Raises ``ValueError`` for a name that is taken, for a parent of another workflow, and for limits out of range;
+        ``TypeError`` for a function that does not take two arguments and for wrong kinds of parents or conditions.
+        """
+        defaults = self.config.task_defaults
+
+        def declare(
+            fn: Callable[Concatenate[TWorkflowInput, Context, P], R | CoroutineLike[R]],
+        ) -> Task[TWorkflowInput, R]:
+            task = Task[TWorkflowInput, R](
+                fn,
+                workflow=self,
+                name=name or _name_of(fn),
+                execution_timeout=fall_back_to_default(
+                    execution_timeout, EXECUTION_TIMEOUT, defaults.execution_timeout
+                ),
+                schedule_timeout=fall_back_to_default(schedule_timeout, SCHEDULE_TIMEOUT, defaults.schedule_timeout),
+                parents=parents,
+                retries=fall_back_to_default(retries, 0, defaults.retries),
+                rate_limits=rate_limits,
+                desired_worker_labels=desired_worker_labels,
+                backoff_factor=fall_back_to_default(backoff_factor, None, defaults.backoff_factor),
+                backoff_max_seconds=fall_back_to_default(backoff_max_seconds, None, defaults.backoff_max_seconds),
+                concurrency=concurrency,
+                wait_for=wait_for,
+                skip_if=skip_if,
+                cancel_if=cancel_if,
+                slot_requests={SlotType.DEFAULT.value: slot_cost} if slot_cost is not None else None,
+                local_names=names_where_declared(),
+            )
+            self._add(task)
+            return task
+
+        return declare
+
+    def on_failure_task(
+        self,
+        name: str | None = None,
+        schedule_timeout: Duration = SCHEDULE_TIMEOUT,
+        execution_timeout: Duration = EXECUTION_TIMEOUT,
+        retries: int = 0,
+        rate_limits: list[RateLimit] | None = None,
+        backoff_factor: float | None = None,
+        backoff_max_seconds: int | None = None,
+        concurrency: int | Sequence[ConcurrencyExpression] | None = None,
+    ) -> Callable[[Callable[Concatenate[TWorkflowInput, Context, P], R | CoroutineLike[R]]], Task[TWorkflowInput, R]]:
+        """Make the task that runs as soon as another task of the run has failed for good (C-6.45).
+
+        Its name is ``<name>-on-failure``. A workflow has one at most: ``ValueError`` for a second. The options are
+        those of :meth:`task`; ``task_defaults`` do not apply.
+        """
+        return self._special_task(
+            StepType.ON_FAILURE,
+            name,
+            schedule_timeout=schedule_timeout,
+            execution_timeout=execution_timeout,
+            retries=retries,
+            rate_limits=rate_limits,
+            backoff_factor=backoff_factor,
+            backoff_max_seconds=backoff_max_seconds,
+            concurrency=concurrency,
+        )
+
+    def on_success_task(
+        self,
+        name: str | None = None,
+        schedule_timeout: Duration = SCHEDULE_TIMEOUT,
+        execution_timeout: Duration = EXECUTION_TIMEOUT,
+        retries: int = 0,
+        rate_limits: list[RateLimit] | None = None,
+        backoff_factor: float | None = None,
+        backoff_max_seconds: int | None = None,
+        concurrency: int | Sequence[ConcurrencyExpression] | None = None,
+    ) -> Callable[[Callable[Concatenate[TWorkflowInput, Context, P], R | CoroutineLike[R]]], Task[TWorkflowInput, R]]:
+        """Make the task that runs when all other tasks of the run completed: it comes below all leaves (C-6.48).
+
+        Its name is ``<name>-on-success``. A workflow has one at most: ``ValueError`` for a second. The options are
+        those of :meth:`task`; ``task_defaults`` do not apply.
+        """
+        return self._special_task(
+            StepType.ON_SUCCESS,
+            name,
+            schedule_timeout=schedule_timeout,
+            execution_timeout=execution_timeout,
+            retries=retries,
+            rate_limits=rate_limits,
+            backoff_factor=backoff_factor,
+            backoff_max_seconds=backoff_max_seconds,
+            concurrency=concurrency,
+        )
+
+    def _special_task(
+        self, kind: StepType, name: str | None, **limits: Any
+    ) -> Callable[[Callable[Concatenate[TWorkflowInput, Context, P], R | CoroutineLike[R]]], Task[TWorkflowInput, R]]:
+        def declare(
+            fn: Callable[Concatenate[TWorkflowInput, Context, P], R | CoroutineLike[R]],
+        ) -> Task[TWorkflowInput, R]:
+            stem = name or _name_of(fn)
+            full = f"{stem}-{SPECIAL[kind]}" if stem else ""
+            task = Task[TWorkflowInput, R](
+                fn, type=kind, workflow=self, name=full, local_names=names_where_declared(), **limits
+            )
+            self._add(task)
+            return task
+
+        return declare
+
+    def add_task(self, task: Standalone[TWorkflowInput, Any]) -> None:
+        """Take the function and the limits of a standalone task as a task of this workflow, without parents.
+
+        The standalone task stays what it is. Its events, crons, default priority and idempotency belong to its own runs
+        and do not come along. Raises ``ValueError`` for a name that is taken.
+        """
+        (own,) = task.tasks
+        added = copy.copy(own)
+        added.workflow, added.parents = self, []
+        if task.config.concurrency is not None:
+            # A standalone task declares its concurrency for its workflow; here it is one task among others (C-3.39).
+            limits = task.config.concurrency
+            added.concurrency = [limits] if isinstance(limits, ConcurrencyExpression) else limits
+        self._add(added)
+
+    def _add(self, task: Task[TWorkflowInput, Any]) -> None:
+        where = f"workflow '{self.name}'"
+        if any(other.readable_id == task.readable_id for other in self.tasks):
+            raise ValueError(f"{where} has a task '{task.name}' already (case does not count); give one another name")
+        if task.type in self._special:
+            raise ValueError(f"{where} has an {SPECIAL[task.type]} task already: '{self._special[task.type].name}'")
+        for parent in task.parents:
+            self._check_parent(task, parent)
+        for condition in (*task.wait_for, *task.skip_if, *task.cancel_if):
+            if isinstance(condition, ParentCondition) and condition.parent not in task.parents:
+                raise ValueError(
+                    f"task '{task.name}' has a condition on '{condition.parent.name}', "
+                    "which is not one of its parents; add it to parents=[…]"
+                )
+        if task.type is StepType.DEFAULT:
+            self._tasks.append(task)
+        else:
+            self._special[task.type] = task
+
+    def _check_parent(self, task: Task[TWorkflowInput, Any], parent: object) -> None:
+        if not isinstance(parent, Task):
+            raise TypeError(
+                f"the parents of task '{task.name}' must be tasks, as @workflow.task() returns them, "
+                f"got {type(parent).__name__}"
+            )
+        if parent.type is not StepType.DEFAULT:
+            raise ValueError(
+                f"'{parent.name}' cannot be a parent of task '{task.name}': it is the {SPECIAL[parent.type]} task"
+            )
+        if parent not in self._tasks:
+            raise ValueError(
+                f"parent '{parent.name}' of task '{task.name}' belongs to workflow '{parent.workflow.name}', "
+                f"not to '{self.name}'; parents are tasks of the same workflow"
+            )
+
+    # --- registering ---------------------------------------------------------------------------------------------
+
+    def to_proto(self) -> workflows_pb2.CreateWorkflowVersionRequest:
+        """The registration of this workflow (C-3.1).
+
+        Raises ``ValueError`` for a workflow without tasks, and for tasks whose ``parents`` were changed into a cycle.
+        """
+        self._check_graph()
+        message = super().to_proto()
+        on_failure = self._special.get(StepType.ON_FAILURE)
+        if on_failure is not None:
+            message.on_failure_task.CopyFrom(on_failure.to_proto(self.service_name))
+        return message
+
+    def _task_messages(self) -> list[workflows_pb2.CreateTaskOpts]:
+        messages = [task.to_proto(self.service_name) for task in self._tasks]
+        on_success = self._special.get(StepType.ON_SUCCESS)
+        if on_success is not None:
+            message = on_success.to_proto(self.service_name)
+            message.parents.extend(leaf.readable_id for leaf in self._leaves())
+            messages.append(message)
+        return messages
+
+    def _leaves(self) -> list[Task[TWorkflowInput, Any]]:
+        above = {parent.readable_id for task in self._tasks for parent in task.parents}
+        return [task for task in self._tasks if task.readable_id not in above]
+
+    def _check_graph(self) -> None:
+        if not self._tasks:
+            raise ValueError(f"workflow '{self.name}' has no tasks: declare at least one with @workflow.task()")
+        try:
+            TopologicalSorter(
+                {task.readable_id: [parent.readable_id for parent in task.parents] for task in self._tasks}
+            ).prepare()
+        except CycleError as error:
+            raise ValueError(f"workflow '{self.name}' has a cycle: {' -> '.join(error.args[1])}") from None
+
+    # --- results -------------------------------------------------------------------------------------------------
+
+    def _ref(self, run_id: str) -> WorkflowRunRef:
+        return WorkflowRunRef(run_id, self._client)
+
+    def _value(self, outcome: RunOutcome, awaited: bool) -> dict[str, Any]:
+        return outcome.awaited_outputs() if awaited else outcome.outputs()
+
+    def _raises(self, outcome: RunOutcome, awaited: bool) -> bool:
+        return outcome.failed or (outcome.cancelled and not awaited)
+
+
+def _name_of(fn: Callable[..., Any]) -> str:
+    return getattr(fn, "__name__", "")

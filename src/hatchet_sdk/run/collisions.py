@@ -31,7 +31,15 @@ def translate(error: EngineError) -> Exception:
         return DedupeViolationError(error.details())
     details = error.trailers().get(DETAILS, b"")
     for detail in _details(details if isinstance(details, bytes) else b""):
-        single, bulk = workflows_pb2.IdempotencyCollisionError(), workflows_pb2.BulkTriggerIdempotencyCollisionError()
+        collision = _collision(detail)
+        if collision is not None:
+            return collision
+    return IdempotencyCollisionError("")
+
+
+def _collision(detail: AnyMessage) -> Exception | None:
+    single, bulk = workflows_pb2.IdempotencyCollisionError(), workflows_pb2.BulkTriggerIdempotencyCollisionError()
+    try:
         if detail.Unpack(single):
             return IdempotencyCollisionError(single.existing_run_external_id)
         if detail.Unpack(bulk):
@@ -39,7 +47,9 @@ def translate(error: EngineError) -> Exception:
                 list(bulk.successful_workflow_run_external_ids),
                 [IdempotencyCollisionError(item.existing_run_external_id) for item in bulk.collisions],
             )
-    return IdempotencyCollisionError("")
+    except DecodeError:
+        return None
+    return None
 
 
 def _details(status: bytes) -> Iterator[AnyMessage]:

@@ -32,20 +32,40 @@ class RunOutcome:
 
     @property
     def failed(self) -> bool:
-        """Whether awaiting this run raises."""
-        return any(task.error is not None for task in self.tasks)
+        """Whether a task failed."""
+        return any(task.error for task in self.tasks)
 
-    def raise_for_status(self) -> None:
-        """Raise ``FailedTaskRunExceptionGroup`` if a task failed, else ``CancelledRunError`` if one was cancelled."""
+    @property
+    def cancelled(self) -> bool:
+        """Whether a task was cancelled and none failed (C-6.7)."""
+        return not self.failed and any(task.error is not None for task in self.tasks)
+
+    def raise_if_failed(self) -> None:
+        """Raise ``FailedTaskRunExceptionGroup`` if a task failed."""
         errors = [_task_error(task) for task in self.tasks if task.error]
         if errors:
             raise FailedTaskRunExceptionGroup(f"Workflow run {self.run_id} failed.", errors)
-        if self.failed:
+
+    def raise_for_status(self) -> None:
+        """Raise ``FailedTaskRunExceptionGroup`` if a task failed, else ``CancelledRunError`` if one was cancelled."""
+        self.raise_if_failed()
+        if self.cancelled:
             raise CancelledRunError(self.run_id)
 
     def outputs(self) -> dict[str, Any]:
-        """Parsed outputs by task name, of the tasks that have one. Raises like ``raise_for_status``."""
+        """What a blocking caller gets: the parsed outputs of all tasks by name, None where there is none (C-7.15).
+
+        Raises like ``raise_for_status``.
+        """
         self.raise_for_status()
+        return {task.name: parse_json(task.output) if task.output else None for task in self.tasks}
+
+    def awaited_outputs(self) -> dict[str, Any]:
+        """What an awaiting caller gets: the outputs that there are, also those of a cancelled run (C-7.15, C-7.21).
+
+        Raises ``FailedTaskRunExceptionGroup`` if a task failed.
+        """
+        self.raise_if_failed()
         return {task.name: parse_json(task.output) for task in self.tasks if task.output}
 
     def output_of(self, name: str) -> str | None:

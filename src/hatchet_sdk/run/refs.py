@@ -22,7 +22,7 @@ class WorkflowRunRef:
         return f"WorkflowRunRef({self.workflow_run_id!r})"
 
     def result(self, poll_interval: float | None = None) -> dict[str, Any]:
-        """Block until the run ends; the outputs by task name.
+        """Block until the run ends; the outputs of all tasks by task name, None for a task that returned nothing.
 
         The result is pushed by the engine; ``poll_interval`` is accepted for compatibility and not needed.
 
@@ -32,11 +32,12 @@ class WorkflowRunRef:
         return self._client.connection.run(self._client.runner.wait(self.workflow_run_id)).outputs()
 
     async def aio_result(self) -> dict[str, Any]:
-        """Await the end of the run; the same values and exceptions as ``result``.
+        """Await the end of the run; the outputs of the tasks that have one, by task name.
 
-        A cancelled run raises here too: a caller that gets no outputs should learn why.
+        A run that was cancelled gives the outputs there are (C-7.21). Raises ``FailedTaskRunExceptionGroup`` when a
+        task failed.
         """
-        return (await self._client.connection.call(self._client.runner.wait(self.workflow_run_id))).outputs()
+        return (await self._client.connection.call(self._client.runner.wait(self.workflow_run_id))).awaited_outputs()
 
 
 class TaskRunRef(Generic[TWorkflowInput, R]):

@@ -11,7 +11,7 @@ import asyncio
 import logging
 import random
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import grpc
@@ -41,6 +41,7 @@ REFUSALS = frozenset(
 """Ends of the stream that will not change: whoever waits is told."""
 
 Waiter = asyncio.Future[RunOutcome]
+Until = Callable[[RunOutcome], bool]
 Stream = grpc.aio.StreamStreamCall[SubscribeToWorkflowRunsRequest, WorkflowRunEvent]
 
 
@@ -67,10 +68,10 @@ class ResultListener:
         finally:
             self._release(run_id, waiter)
 
-    async def wait_all(self, run_ids: Sequence[str], *, stop_at_failure: bool) -> list[RunOutcome | None]:
+    async def wait_all(self, run_ids: Sequence[str], *, until: Until | None) -> list[RunOutcome | None]:
         """The ends of several runs in the order of the ids.
 
-        With ``stop_at_failure`` it returns at the first run that failed; runs that were not over yet are None then.
+        It returns early at the first end for which ``until`` is true; runs that were not over yet are None then.
         """
         waiters = [self._expect(run_id) for run_id in run_ids]
         over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -79,8 +80,10 @@ class ResultListener:
         def ended(waiter: Waiter) -> None:
             nonlocal left
             left -= 1
-            failed = waiter.cancelled() or waiter.exception() is not None or waiter.result().failed
-            if not over.done() and (left == 0 or (stop_at_failure and failed)):
+            if over.done():
+                return
+            told = waiter.cancelled() or waiter.exception() is not None
+            if left == 0 or (until is not None and (told or until(waiter.result()))):
                 over.set_result(None)
 
         for waiter in waiters:

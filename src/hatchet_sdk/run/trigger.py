@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pydantic_core import to_json
@@ -12,10 +13,11 @@ from hatchet_contracts.v1.shared.trigger_pb2 import TriggerWorkflowRequest
 from hatchet_contracts.workflows_pb2 import BulkTriggerWorkflowRequest
 from hatchet_sdk.context.current import current_context
 from hatchet_sdk.declare.labels import desired_labels
+from hatchet_sdk.exceptions import BulkTriggerIdempotencyCollisionError, IdempotencyCollisionError
 from hatchet_sdk.run.coalesce import Coalescer
 from hatchet_sdk.run.collisions import translate
 from hatchet_sdk.run.outcome import RunOutcome
-from hatchet_sdk.run.results import ResultListener
+from hatchet_sdk.run.results import ResultListener, Until
 from hatchet_sdk.wire.errors import EngineError
 
 if TYPE_CHECKING:
@@ -87,6 +89,15 @@ def chunks(requests: Sequence[TriggerWorkflowRequest], limit_bytes: int) -> Iter
         yield requests[start:]
 
 
+@dataclass(slots=True, frozen=True)
+class _Chunk:
+    """What became of one bulk request."""
+
+    ids: list[str]
+    collisions: list[IdempotencyCollisionError] = field(default_factory=list)
+    error: Exception | None = None
+
+
 class Runner:
     """Creates runs and waits for them. Its coroutines run on the connection thread."""
 
@@ -114,53 +125,54 @@ class Runner:
     async def trigger_many(self, requests: Sequence[TriggerWorkflowRequest]) -> list[str]:
         """Create runs; their ids in the order of the requests (C-4.4).
 
-        When a chunk is refused, chunks that were sent beside it may have created their runs; a note on the exception
-        says how many.
+        A chunk that is refused stops those behind it; the chunks beside it may have created their runs, and a note on
+        the exception says how many. A chunk in which runs collide by their idempotency keys creates the others (C-4.43)
+        and stops nothing: one ``BulkTriggerIdempotencyCollisionError`` at the end tells about all chunks.
         """
         gate = asyncio.Semaphore(CHUNKS_IN_FLIGHT)
         limit = self._connection.config.grpc_max_send_message_length - 1024
-        parts = list(chunks(requests, limit))
         stopped = False
 
-        async def send(part: Sequence[TriggerWorkflowRequest]) -> list[str]:
+        async def send(part: Sequence[TriggerWorkflowRequest]) -> _Chunk:
             nonlocal stopped
             async with gate:
                 if stopped:
-                    return []
-                try:
-                    return await self._connection.calls().bulk_trigger_workflow(
-                        BulkTriggerWorkflowRequest(workflows=part)
-                    )
-                except BaseException:
-                    stopped = True
-                    raise
+                    return _Chunk([])
+                chunk = await self._trigger_chunk(part)
+                stopped = stopped or chunk.error is not None
+                return chunk
 
-        answers = await asyncio.gather(*(send(part) for part in parts), return_exceptions=True)
-        ids: list[str] = []
-        errors: list[BaseException] = []
-        for answer in answers:
-            if isinstance(answer, BaseException):
-                errors.append(answer)
-            else:
-                ids.extend(answer)
-        if errors:
-            raise _bulk_error(errors[0], len(ids), len(requests)) from None
+        answers = await asyncio.gather(*(send(part) for part in chunks(requests, limit)))
+        ids = [run_id for chunk in answers for run_id in chunk.ids]
+        collisions = [collision for chunk in answers for collision in chunk.collisions]
+        for chunk in answers:
+            if chunk.error is not None:
+                if ids:
+                    chunk.error.add_note(
+                        f"{len(ids)} of the {len(requests)} runs were created before or beside the refused ones"
+                    )
+                raise chunk.error from None
+        if collisions:
+            raise BulkTriggerIdempotencyCollisionError(ids, collisions)
         return ids
 
+    async def _trigger_chunk(self, part: Sequence[TriggerWorkflowRequest]) -> _Chunk:
+        try:
+            request = BulkTriggerWorkflowRequest(workflows=part)
+            return _Chunk(await self._connection.calls().bulk_trigger_workflow(request))
+        except EngineError as error:
+            raised = translate(error)
+        if isinstance(raised, BulkTriggerIdempotencyCollisionError):
+            return _Chunk(raised.successful_workflow_run_external_ids, raised.collisions)
+        return _Chunk([], error=raised)
+
     async def trigger_many_and_wait(
-        self, requests: Sequence[TriggerWorkflowRequest], *, stop_at_failure: bool
+        self, requests: Sequence[TriggerWorkflowRequest], *, until: Until | None
     ) -> list[RunOutcome | None]:
         """Create runs and wait for their ends, in order; see ``ResultListener.wait_all``."""
         ids = await self.trigger_many(requests)
-        return await self._listener.wait_all(ids, stop_at_failure=stop_at_failure)
+        return await self._listener.wait_all(ids, until=until)
 
     async def wait(self, run_id: str) -> RunOutcome:
         """Wait for the end of a run that exists."""
         return await self._listener.wait(run_id)
-
-
-def _bulk_error(error: BaseException, created: int, asked: int) -> BaseException:
-    raised = translate(error) if isinstance(error, EngineError) else error
-    if created:
-        raised.add_note(f"{created} of the {asked} runs were created before or beside the refused ones")
-    return raised

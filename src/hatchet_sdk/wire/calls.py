@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 import grpc
 from google.protobuf.message import Message
 
-from hatchet_contracts import dispatcher_pb2, workflows_pb2
+from hatchet_contracts import dispatcher_pb2, events_pb2, workflows_pb2
 from hatchet_contracts.v1 import workflows_pb2 as v1_pb2
 from hatchet_contracts.v1.shared import trigger_pb2
 from hatchet_sdk.wire import retry
@@ -50,7 +50,7 @@ class Calls:
                 path, request_serializer=request.SerializeToString, response_deserializer=response.FromString
             )
 
-        d, w, v1 = dispatcher_pb2, workflows_pb2, v1_pb2
+        d, w, e, v1 = dispatcher_pb2, workflows_pb2, events_pb2, v1_pb2
         self._get_version = unary("/Dispatcher/GetVersion", d.GetVersionRequest, d.GetVersionResponse)
         self._register = unary("/Dispatcher/Register", d.WorkerRegisterRequest, d.WorkerRegisterResponse)
         self._heartbeat = unary("/Dispatcher/Heartbeat", d.HeartbeatRequest, d.HeartbeatResponse)
@@ -73,6 +73,17 @@ class Calls:
         )
         self._run_details = unary("/v1.AdminService/GetRunDetails", v1.GetRunDetailsRequest, v1.GetRunDetailsResponse)
         self._cancel = unary("/v1.AdminService/CancelTasks", v1.CancelTasksRequest, v1.CancelTasksResponse)
+        self._replay = unary("/v1.AdminService/ReplayTasks", v1.ReplayTasksRequest, v1.ReplayTasksResponse)
+        self._put_log = unary("/EventsService/PutLog", e.PutLogRequest, e.PutLogResponse)
+        self._put_chunk = unary("/EventsService/PutStreamEvent", e.PutStreamEventRequest, e.PutStreamEventResponse)
+        self._pause_rate_limit = unary(
+            "/WorkflowService/PauseRateLimit", w.PauseRateLimitRequest, w.PauseRateLimitResponse
+        )
+        self._events = channel.unary_stream(
+            "/Dispatcher/SubscribeToWorkflowEvents",
+            request_serializer=d.SubscribeToWorkflowEventsRequest.SerializeToString,
+            response_deserializer=d.WorkflowEvent.FromString,
+        )
         self._listen = channel.unary_stream(
             "/Dispatcher/ListenV2",
             request_serializer=d.WorkerListenRequest.SerializeToString,
@@ -151,11 +162,21 @@ class Calls:
         request = v1_pb2.GetRunDetailsRequest(external_id=external_id)
         return await self._call("GetRunDetails", self._run_details, request, policy or self._details)
 
-    async def cancel_tasks(self, external_ids: list[str]) -> list[str]:
-        """Cancel runs or tasks by id; returns the ids that were cancelled."""
-        request = v1_pb2.CancelTasksRequest(external_ids=external_ids)
+    async def cancel_tasks(
+        self, external_ids: Sequence[str] = (), tasks: v1_pb2.TasksFilter | None = None
+    ) -> list[str]:
+        """Cancel runs or tasks, by id or by filter; returns the ids that were cancelled (C-15.1)."""
+        request = v1_pb2.CancelTasksRequest(external_ids=external_ids, filter=tasks)
         answer = await self._call("CancelTasks", self._cancel, request, self._ordinary)
         return list(answer.cancelled_tasks)
+
+    async def replay_tasks(
+        self, external_ids: Sequence[str] = (), tasks: v1_pb2.TasksFilter | None = None
+    ) -> list[str]:
+        """Run finished runs or tasks again, by id or by filter; returns the ids that were accepted (C-15.1)."""
+        request = v1_pb2.ReplayTasksRequest(external_ids=external_ids, filter=tasks)
+        answer = await self._call("ReplayTasks", self._replay, request, self._ordinary)
+        return list(answer.replayed_tasks)
 
     async def register(self, request: dispatcher_pb2.WorkerRegisterRequest) -> dispatcher_pb2.WorkerRegisterResponse:
         """Create a worker record. Not repeated here: each success makes another worker (C-2.5, C-2.43)."""
@@ -205,6 +226,30 @@ class Calls:
         """Set the given labels, keep the others (C-2.40)."""
         request = dispatcher_pb2.UpsertWorkerLabelsRequest(worker_id=worker_id, labels=worker_labels(labels))
         await self._call("UpsertWorkerLabels", self._labels, request, self._ordinary)
+
+    async def put_log(self, request: events_pb2.PutLogRequest, *, policy: retry.RetryPolicy = retry.ONCE) -> None:
+        """Store a line in the log of a task run (C-13.1)."""
+        await self._call("PutLog", self._put_log, request, policy)
+
+    async def put_stream_event(
+        self, request: events_pb2.PutStreamEventRequest, *, policy: retry.RetryPolicy = retry.ONCE
+    ) -> None:
+        """Send a chunk to whoever listens to the run (C-13.9)."""
+        await self._call("PutStreamEvent", self._put_chunk, request, policy, compression=self._compression(request))
+
+    async def pause_rate_limit(self, key: str, until: float) -> float:
+        """Let the rate limit yield nothing until then, seconds since 1970; returns the time in effect (C-10.4)."""
+        request = workflows_pb2.PauseRateLimitRequest(key=key)
+        request.paused_until.FromNanoseconds(round(until * 1e6) * 1000)
+        answer = await self._call("PauseRateLimit", self._pause_rate_limit, request, self._ordinary)
+        return answer.paused_until.ToNanoseconds() / 1e9
+
+    def subscribe_to_workflow_events(
+        self, workflow_run_id: str
+    ) -> grpc.aio.UnaryStreamCall[dispatcher_pb2.SubscribeToWorkflowEventsRequest, dispatcher_pb2.WorkflowEvent]:
+        """Open the stream of what happens in one run (C-7.32); the caller reads it, and cancels it."""
+        request = dispatcher_pb2.SubscribeToWorkflowEventsRequest(workflow_run_id=workflow_run_id)
+        return self._events(request, metadata=self._metadata)
 
     def subscribe_to_workflow_runs(
         self,

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 KEEPALIVE_MS = 10_000
 KEEPALIVE_TIMEOUT_MS = 60_000
 IDLE_MS = 60_000
+METADATA_BYTES = 256 * 1024
+"""A bulk request of 1000 items that collide brings 80 kB of ids in its trailers (C-4.45); gRPC's own limit is 8 kB."""
 
 
 def open_channel(config: ClientConfig) -> grpc.aio.Channel:
@@ -37,6 +39,8 @@ def _options(config: ClientConfig) -> list[tuple[str, int | str]]:
     options: list[tuple[str, int | str]] = [
         ("grpc.max_send_message_length", config.grpc_max_send_message_length),
         ("grpc.max_receive_message_length", config.grpc_max_recv_message_length),
+        ("grpc.max_metadata_size", METADATA_BYTES),
+        ("grpc.absolute_max_metadata_size", METADATA_BYTES),
         ("grpc.keepalive_time_ms", KEEPALIVE_MS),
         ("grpc.keepalive_timeout_ms", KEEPALIVE_TIMEOUT_MS),
         ("grpc.keepalive_permit_without_calls", 1),

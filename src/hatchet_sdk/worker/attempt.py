@@ -32,6 +32,7 @@ class Attempt:
     Attributes:
         received: when the assignment came, in seconds of the monotonic clock.
         running: the function has not ended yet (nor been found not to start at all).
+        cancel_asked: the engine has sent a CANCEL for it.
         async_task: the asyncio task of an async function; set and used by the main loop only.
     """
 
@@ -41,6 +42,7 @@ class Attempt:
     context: Context
     received: float
     running: bool = True
+    cancel_asked: bool = False
     async_task: asyncio.Task[None] | None = field(default=None, repr=False)
 
 

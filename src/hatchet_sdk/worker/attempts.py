@@ -125,7 +125,8 @@ class Attempts:
     def _cancel(self, action: AssignedAction) -> None:
         attempt = self._held.get(key_of(action))
         # Nothing held (C-5.22), or the report is on its way and the engine decides which came first.
-        if attempt is not None and attempt.running:
+        if attempt is not None and attempt.running and not attempt.cancel_asked:
+            attempt.cancel_asked = True
             attempt.context.mark_cancelled()
             self._executor.cancel(attempt)
 

@@ -16,6 +16,9 @@ from hatchet_sdk.worker.outcome import Outcomes
 
 logger = logging.getLogger("hatchet.worker")
 
+CANCEL_GRACE_SECONDS = 1.0
+"""How long a cancelled async task may go on, to see `ctx.exit_flag` and end by itself (C-5.20)."""
+
 # (attempt, what to tell the engine; None for nothing)
 Ended = tuple[Attempt, StepActionEvent | None]
 
@@ -64,8 +67,8 @@ class Executor:
     def cancel(self, attempt: Attempt) -> None:
         """Acts on a cancelled attempt whose exit flag is up. Called on the connection thread.
 
-        An async task is cancelled at once: its awaits raise CancelledError, and `finally` blocks can clean up. A sync
-        task sees `ctx.exit_flag` (C-5.20).
+        An async task is cancelled after `CANCEL_GRACE_SECONDS`: its awaits raise CancelledError, and `finally` blocks
+        can clean up. A sync task sees `ctx.exit_flag` (C-5.20). Once for an attempt.
         """
         if attempt.handler.is_async:
             self._to_loop.put(attempt)
@@ -92,7 +95,7 @@ class Executor:
         """A new attempt, or one whose exit flag was raised; in the second case it may be here for the second time."""
         task = attempt.async_task
         if task is not None:
-            task.cancel()
+            self._loop.call_later(CANCEL_GRACE_SECONDS, task.cancel)
         elif attempt.context.is_cancelled or self._stopped:
             self._ended((attempt, None))
         else:

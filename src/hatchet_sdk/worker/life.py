@@ -23,6 +23,8 @@ from hatchet_sdk.worker.attempts import Attempts
 from hatchet_sdk.worker.connection import WorkerConnection
 from hatchet_sdk.worker.errors import WorkerRegistrationError
 from hatchet_sdk.worker.executor import Ended, Executor
+from hatchet_sdk.worker.log_capture import LogCapture
+from hatchet_sdk.worker.log_queue import LogQueue
 from hatchet_sdk.worker.mailbox import Mailbox
 from hatchet_sdk.worker.outcome import Outcomes
 from hatchet_sdk.worker.pause import pause_worker
@@ -33,6 +35,9 @@ if TYPE_CHECKING:
     from hatchet_sdk.config import ClientConfig
 
 logger = logging.getLogger("hatchet.worker")
+
+LOG_FLUSH_SECONDS = 5.0
+"""How long the end of a worker waits for the log lines of its tasks."""
 
 
 class Life:
@@ -72,6 +77,8 @@ class Life:
         self._executor: Executor | None = None
         self._attempts: Attempts
         self._reports: Reports
+        self._log_queue: LogQueue
+        self._log_capture: LogCapture | None = None
         self._worker_context: WorkerContext
 
     def request_stop(self) -> None:
@@ -121,9 +128,12 @@ class Life:
 
     async def close(self) -> None:
         """Releases everything. Never raises; after a failed `open` too."""
+        if self._log_capture is not None:
+            self._config.logger.removeHandler(self._log_capture)
         if self._executor is not None:
             self._executor.close()
             self._reports.close()
+            self._log_queue.close()
         if self._connection is not None:
             await self._connection.close()
 
@@ -131,6 +141,10 @@ class Life:
         loop = asyncio.get_running_loop()
         ended: Mailbox[Ended] = Mailbox(loop, lambda item: self._attempts.on_ended(item))
         self._worker_context = WorkerContext(self._labels, connection)
+        self._log_queue = LogQueue(loop=loop, link=connection, capacity=self._config.log_queue_size)
+        if not self._config.disable_log_capture:
+            self._log_capture = LogCapture(self._log_queue)
+            self._config.logger.addHandler(self._log_capture)
         self._reports = Reports(
             loop=loop, route=connection, outcomes=self._outcomes, settled=self._settled, batches=self._batches
         )
@@ -192,6 +206,7 @@ class Life:
         # Without the pause new tasks would keep coming, and a busy worker would never end.
         await connection.unsubscribe()
         await self._drained()
+        await self._log_queue.flush(LOG_FLUSH_SECONDS)
         logger.info("worker %s has stopped", self._name)
 
     async def _drained(self) -> None:
@@ -218,6 +233,7 @@ class Life:
             workflow_name=handler.workflow_name,
             max_attempts=handler.max_attempts,
             lifespan=self._lifespan_value,
+            log_sender=self._log_queue,
         )
 
     def _register_request(self) -> WorkerRegisterRequest:

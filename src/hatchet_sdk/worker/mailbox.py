@@ -32,6 +32,10 @@ class Mailbox(Generic[T]):
         self._awake = False
         self._next: asyncio.TimerHandle | None = None
 
+    def __len__(self) -> int:
+        """How many items nobody has received yet."""
+        return len(self._items)
+
     def put(self, item: T) -> None:
         self._items.append(item)
         # The order makes it safe without a lock: here the item is in the deque before the flag is read, and `_look`

@@ -25,8 +25,8 @@ from hatchet_sdk.worker.signals import StopSignals
 if TYPE_CHECKING:
     from hatchet_contracts.v1.workflows_pb2 import CreateWorkflowVersionRequest
     from hatchet_sdk.config import ClientConfig
+    from hatchet_sdk.declare.base import BaseWorkflow
     from hatchet_sdk.declare.task import Task
-    from hatchet_sdk.declare.workflow import BaseWorkflow
     from hatchet_sdk.worker.attempt import Handler
     from hatchet_sdk.worker.life import Life
 

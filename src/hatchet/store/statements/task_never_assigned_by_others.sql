@@ -1,7 +1,8 @@
 -- The poll behind the wake-ups between instances: recent tasks that another instance accepted and nobody assigned.
-SELECT task.id, task.version_id, task.priority, extract(epoch FROM task.inserted_at)::float8 AS ready_at
+SELECT task.id, task.version_id, task.step_id, task.run_id, task.priority, task.desired_labels::text AS labels,
+       extract(epoch FROM task.inserted_at)::float8 AS ready_at
 FROM task
-WHERE task.tenant_id = $1::uuid AND task.id >= $2::uuid AND task.creator <> $3::uuid
+WHERE task.tenant_id = $1::uuid AND task.run_id IS NULL AND task.id >= $2::uuid AND task.creator <> $3::uuid
   AND NOT EXISTS (
     SELECT 1 FROM task_assignment AS a
     WHERE a.tenant_id = $1::uuid AND a.task_id = task.id AND a.attempt = 0

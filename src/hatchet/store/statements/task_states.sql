@@ -1,8 +1,12 @@
--- Where the named tasks stand: the last attempt that ended, and what is known of the attempt after it.
-SELECT task.id, task.version_id, task.priority, extract(epoch FROM task.inserted_at)::float8 AS inserted_at,
+-- Where the named tasks stand: the last attempt that ended, whether a replay opened one after it, and what is known of
+-- the current attempt.
+SELECT task.id, task.version_id, task.step_id, task.run_id, task.priority, task.desired_labels::text AS labels,
+       extract(epoch FROM task.inserted_at)::float8 AS inserted_at,
        ended.attempt AS ended_attempt, ended.outcome, ended.output, ended.error, ended.app_retries, ended.internal_retries,
        extract(epoch FROM ended.finished_at)::float8 AS finished_at,
        extract(epoch FROM ended.retry_at)::float8 AS retry_at,
+       replay.attempt AS replay_attempt, replay.is_queued,
+       extract(epoch FROM replay.replayed_at)::float8 AS replayed_at,
        assignment.worker_id, extract(epoch FROM assignment.assigned_at)::float8 AS assigned_at,
        extract(epoch FROM greatest(assignment.timeout_at, notes.timeout_at))::float8 AS timeout_at,
        extract(epoch FROM start.started_at)::float8 AS started_at,
@@ -14,9 +18,14 @@ LEFT JOIN LATERAL (
     ORDER BY result.attempt DESC LIMIT 1
 ) AS ended ON true
 LEFT JOIN LATERAL (
+    SELECT * FROM task_replay AS r
+    WHERE r.tenant_id = $1::uuid AND r.task_id = task.id
+    ORDER BY r.attempt DESC LIMIT 1
+) AS replay ON true
+LEFT JOIN LATERAL (
     SELECT * FROM task_assignment AS a
     WHERE a.tenant_id = $1::uuid AND a.task_id = task.id
-      AND a.attempt = coalesce(ended.attempt + (ended.retry_at IS NOT NULL)::integer, 0)
+      AND a.attempt = greatest(coalesce(ended.attempt + (ended.retry_at IS NOT NULL)::integer, 0), replay.attempt)
 ) AS assignment ON true
 LEFT JOIN LATERAL (
     SELECT * FROM task_start AS s

@@ -1,0 +1,46 @@
+"""Takes runs that were read back from rows into a scheduler's memory: each open task to where it belongs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from hatchet.engine.open_runs import OpenRun
+from hatchet.engine.rebuild import flight_of, parsed_labels
+from hatchet.engine.run_facts import LoadedRun
+from hatchet.engine.schedule import TenantScheduler
+
+
+def adopt(scheduler: TenantScheduler, runs: Sequence[LoadedRun]) -> None:
+    """Make these runs the scheduler's; those that it has already, or that are over, are left alone.
+
+    A run that is over but has no end in its rows yet gets it: the scheduler decides its last tasks once more.
+    """
+    for loaded in runs:
+        is_settled = loaded.row.has_end and loaded.state.is_over and not loaded.is_reopened
+        if not is_settled and loaded.row.id not in scheduler.runs:
+            _adopt(scheduler, loaded)
+
+
+def _adopt(scheduler: TenantScheduler, loaded: LoadedRun) -> None:
+    run = OpenRun(
+        scheduler.tenant_id,
+        loaded.row.id,
+        loaded.version,
+        loaded.row.priority,
+        parsed_labels(loaded.row.labels),
+        loaded.stored_state(),
+    )
+    run.is_reopened = loaded.is_reopened
+    run.ends = [loaded.end(index) if loaded.tasks[index].ended else None for index in range(len(loaded.tasks))]
+    run.size = sum(end.size for end in run.ends if end is not None)
+    for index, task in enumerate(loaded.tasks):
+        facts = run.state.tasks[index]
+        if facts.outcome is not None or not facts.is_decided or scheduler.places(task.id):
+            continue
+        ready = run.ready(index, task.ready_at, task.attempt, task.app_retries, task.internal_retries)
+        flight = flight_of(scheduler.tenant_id, task, ready)
+        if flight is not None:
+            scheduler.fly(flight)
+        else:
+            scheduler.enqueue(ready)
+    scheduler.runs.opened(run)

@@ -1,0 +1,261 @@
+"""Station 6 for runs of several tasks: what a task's end, a sleep or an event starts, skips, cancels or finishes.
+
+Belongs to a tenant's scheduler, in the instance that owns the tenant. Decisions are those of
+:class:`hatchet.core.run_state.RunState`, which follow from committed facts; the rows written here (skipped and cancelled
+tasks, the run's end) only spare others the deciding, and are decided again should they get lost.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from hatchet.core.clock import Clock
+from hatchet.core.messages import RunFinished
+from hatchet.core.payloads import TaskEnd
+from hatchet.core.ready_queue import ReadyTask
+from hatchet.core.run_events import RunEventKind
+from hatchet.core.run_state import SKIPPED_OUTPUT, Decision, Verdict
+from hatchet.core.statuses import Outcome
+from hatchet.engine.batcher import Batcher
+from hatchet.engine.bus import Bus
+from hatchet.engine.open_runs import OpenRun, OpenRuns
+from hatchet.engine.publish import Results
+from hatchet.engine.run_events import RunEvents
+from hatchet.engine.run_facts import run_finished
+from hatchet.engine.sleeps import Sleeps
+from hatchet.engine.waits import EventWaits
+from hatchet.store.leases import HeldLease
+from hatchet.store.pool import Database
+from hatchet.store.runs import NewMatch, RunEnding, close_reopened, put_run_results
+from hatchet.store.tasks import NewResult, append_results
+
+Enqueue = Callable[[ReadyTask], None]
+
+
+@dataclass(slots=True, frozen=True)
+class Closed:
+    """What was open again has ended again."""
+
+    id: str
+    at: float
+
+
+Write = NewResult | RunEnding | Closed
+WRITE_MAXIMUM = 1000
+
+
+class RunBook:
+    """The open runs of one tenant."""
+
+    def __init__(
+        self,
+        tenant_id: str,
+        lease: HeldLease,
+        *,
+        database: Database,
+        runs: OpenRuns,
+        results: Results,
+        run_events: RunEvents,
+        bus: Bus,
+        clock: Clock,
+        enqueue: Enqueue,
+    ) -> None:
+        self._tenant_id = tenant_id
+        self._lease = lease
+        self._database = database
+        self._runs = runs
+        self._results = results
+        self._run_events = run_events
+        self._bus = bus
+        self._clock = clock
+        self._enqueue = enqueue
+        self._mine: dict[str, OpenRun] = {}
+        self._reopened: set[str] = set()
+        self._sleeps = Sleeps(clock, self._woken)
+        self._waits = EventWaits(tenant_id, lease, database, clock, self._matched)
+        self._writes: Batcher[Write, None] = Batcher("run-ends", self._write, maximum=WRITE_MAXIMUM)
+        self._unwritten: list[Write] = []
+
+    def __contains__(self, run_id: str) -> bool:
+        return run_id in self._mine
+
+    def __len__(self) -> int:
+        return len(self._mine)
+
+    def get(self, run_id: str) -> OpenRun | None:
+        """An open run of the tenant."""
+        return self._mine.get(run_id)
+
+    @property
+    def waits(self) -> EventWaits:
+        """Who waits for events."""
+        return self._waits
+
+    def oldest(self) -> str | None:
+        """The lowest id among the runs that the list of reopened ones does not name."""
+        return min((run_id for run_id, run in self._mine.items() if not run.is_reopened), default=None)
+
+    # Facts ------------------------------------------------------------------------------------------------------------
+
+    def opened(self, run: OpenRun) -> None:
+        """A run was committed, or read back; its undecided tasks are looked at."""
+        if run.id in self._mine:
+            return
+        self._mine[run.id] = run
+        self._runs.put(run)
+        if run.is_reopened:
+            self.reopened(run.id)
+        self.advance(run, run.state.undecided())
+
+    def reopened(self, id: str) -> None:  # noqa: A002
+        """A run, or a task that is a run of its own, was replayed: it is named in the list of what is open again."""
+        self._reopened.add(id)
+
+    def closed(self, id: str, at: float) -> None:  # noqa: A002
+        """It has ended; if it was replayed, its name goes from that list."""
+        if id in self._reopened:
+            self._reopened.discard(id)
+            self._submit([Closed(id, at)])
+
+    def drop(self, run_id: str) -> None:
+        """Forget a run: its rows say something that this picture does not, so it is read anew."""
+        run = self._mine.pop(run_id, None)
+        if run is not None:
+            self._runs.remove(run_id)
+            self._waits.forget(run_id)
+
+    def ended(self, task: ReadyTask, outcome: Outcome, at: float, output: str | None, error: str | None) -> None:
+        """A task's last attempt has ended."""
+        run = self._mine.get(task.run_id or "")
+        if run is None or not run.state.ended(task.step.index, task.attempt, outcome, at, output):
+            return
+        self._runs.keep_end(run, task.step.index, TaskEnd(outcome, output, error))
+        self.advance(run, run.state.after(task.step.index))
+
+    def retried(self, task: ReadyTask) -> None:
+        """A further attempt of a task is open."""
+        run = self._mine.get(task.run_id or "")
+        if run is not None:
+            run.state.retried(task.step.index, task.attempt)
+
+    def advance(self, run: OpenRun, indexes: Iterable[int]) -> None:
+        """Decide these tasks of a run, and do what that decides."""
+        for change in run.state.advance(indexes, self._clock.now()):
+            index, decision = change.index, change.decision
+            if decision.verdict is Verdict.QUEUE:
+                run.met[index] = decision.met
+                self._enqueue(run.ready(index, decision.at, run.state.tasks[index].attempt))
+            elif decision.verdict is Verdict.WAIT:
+                self._wait(run, index, decision)
+            else:
+                self._close(run, index, decision)
+        if run.state.is_over:
+            self._finish(run)
+
+    # Time and events --------------------------------------------------------------------------------------------------
+
+    def tick(self) -> None:
+        """Try again what could not be written."""
+        unwritten, self._unwritten = self._unwritten, []
+        self._submit(unwritten)
+
+    async def stop(self) -> None:
+        """End without finishing anything: the next owner decides the same from the rows."""
+        self._sleeps.stop()
+        await self._waits.stop()
+        await self._writes.drain()
+        for run_id in list(self._mine):
+            self._runs.remove(run_id)
+
+    def _wait(self, run: OpenRun, index: int, decision: Decision) -> None:
+        if decision.wakes_at is not None:
+            self._sleeps.push(decision.wakes_at, run.id, index)
+        if decision.listens_since is not None:
+            self._waits.add(run, index, decision.listens_since)
+
+    def _woken(self, due: Sequence[tuple[str, int]]) -> None:
+        """Sleeps have ended."""
+        for run_id, index in due:
+            run = self._mine.get(run_id)
+            if run is not None:
+                self.advance(run, (index,))
+
+    def _matched(self, matches: Sequence[tuple[OpenRun, int, NewMatch]]) -> None:
+        """Events met conditions, and that is committed."""
+        touched: dict[str, tuple[OpenRun, list[int]]] = {}
+        for run, index, match in matches:
+            if run.state.matched(index, match.attempt, match.condition, match.matched_at):
+                touched.setdefault(run.id, (run, []))[1].append(index)
+        for run, indexes in touched.values():
+            if self._mine.get(run.id) is run:
+                self.advance(run, indexes)
+
+    # Ends -------------------------------------------------------------------------------------------------------------
+
+    def _close(self, run: OpenRun, index: int, decision: Decision) -> None:
+        """A task was skipped or cancelled without having run."""
+        is_skipped = decision.verdict is Verdict.SKIP
+        outcome = Outcome.SKIPPED if is_skipped else Outcome.CANCELLED
+        output = SKIPPED_OUTPUT if is_skipped else None
+        task_id, attempt = run.task_ids[index], run.state.tasks[index].attempt
+        error = decision.reason or None
+        self._waits.forget(run.id, index)
+        end = TaskEnd(outcome, output, error)
+        self._runs.keep_end(run, index, end)
+        row = NewResult(self._tenant_id, task_id, attempt, outcome, output, error, None, decision.at, None, 0, 0)
+        self._submit([row])
+        step = run.version.tasks[index]
+        kind = RunEventKind.COMPLETED if is_skipped else RunEventKind.CANCELLED
+        self._run_events.attempt_ended(
+            self._tenant_id, run.id, task_id, attempt, step.definition.retries, kind, output or "", decision.at
+        )
+        self._results.task_ended(self._tenant_id, run.id, task_id, step.definition.readable_id, end, decision.at)
+
+    def _finish(self, run: OpenRun) -> None:
+        """Every task has ended: whoever waits for the run hears of it (C-7.3)."""
+        if self._mine.pop(run.id, None) is None:
+            return
+        self._runs.remove(run.id)
+        self._waits.forget(run.id)
+        at, status = run.state.finished_at(), run.state.status()
+        self._results.run_ended(self._tenant_id, run.id, self._finished(run, at))
+        self._run_events.run_ended(self._tenant_id, run.id, status, at)
+        self._submit([RunEnding(run.id, status, at)])
+        self.closed(run.id, at)
+
+    def _finished(self, run: OpenRun, at: float) -> RunFinished | None:
+        """What subscribers hear; None when the texts are in the rows only."""
+        if run.ends is None or None in run.ends:
+            return None
+        return run_finished(run.id, run.version, run.task_ids, run.ends, at)
+
+    def _submit(self, writes: Sequence[Write]) -> None:
+        try:
+            futures = self._writes.submit_all(writes)
+        except Exception:
+            self._unwritten.extend(writes)
+            return
+        for write, future in zip(writes, futures, strict=True):
+            future.add_done_callback(partial(self._submitted, write))
+
+    def _submitted(self, write: Write, done: asyncio.Future[None]) -> None:
+        if done.cancelled() or done.exception() is not None:
+            self._unwritten.append(write)
+
+    async def _write(self, batch: Sequence[Write]) -> list[None]:
+        rows = [one for one in batch if isinstance(one, NewResult)]
+        ends = [one for one in batch if isinstance(one, RunEnding)]
+        if rows:
+            await append_results(self._database, rows, self._lease)
+        if ends:
+            await put_run_results(self._database, self._lease, self._tenant_id, ends)
+        if closed := [one for one in batch if isinstance(one, Closed)]:
+            until = max(one.at for one in closed)
+            await close_reopened(self._database, self._tenant_id, [one.id for one in closed], until)
+        if ends:
+            self._results.look_again(self._tenant_id, [end.run_id for end in ends])
+            self._bus.publish_ids("finished", [end.run_id for end in ends], tenant=self._tenant_id)
+        return [None] * len(batch)

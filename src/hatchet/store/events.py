@@ -1,0 +1,57 @@
+"""Pushed events: appended in batches, read back by id or by key."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from hatchet.core.ids import lowest_at
+from hatchet.core.messages import EventRecord
+from hatchet.store.pool import Database, Queries, Row
+
+CLOCK_SLACK_SECONDS = 60.0
+"""How far an id's time, which is the machine's, may lag behind the time in its row, which follows the database's."""
+
+
+async def append_events(queries: Queries, rows: Sequence[EventRecord]) -> None:
+    """Write new events."""
+    await queries.execute(
+        "event_append",
+        [row.tenant_id for row in rows],
+        [row.id for row in rows],
+        [row.key for row in rows],
+        [row.payload.encode() for row in rows],
+        [row.additional_metadata or None for row in rows],
+        [row.scope for row in rows],
+        [row.priority for row in rows],
+        [row.happened_at for row in rows],
+        [row.inserted_at for row in rows],
+    )
+
+
+async def events_by_ids(database: Database, tenant_id: str, ids: Sequence[str]) -> list[EventRecord]:
+    """The named events, oldest first; ids that the tenant does not have are absent."""
+    return [_record(row) for row in await database.fetch("event_by_ids", tenant_id, ids)]
+
+
+async def events_since(database: Database, tenant_id: str, keys: Sequence[str], since: float) -> list[EventRecord]:
+    """The events with one of these keys that were taken at ``since`` (seconds) or later, oldest first.
+
+    Keys are compared exactly (behaviour-core C-8.23). An event is taken a moment before its commit: who asks again and
+    again has to ask from some seconds before the last time.
+    """
+    first = lowest_at(since - CLOCK_SLACK_SECONDS)
+    return [_record(row) for row in await database.fetch("event_since", tenant_id, keys, first, since)]
+
+
+def _record(row: Row) -> EventRecord:
+    return EventRecord(
+        tenant_id=str(row["tenant_id"]),
+        id=str(row["id"]),
+        key=row["key"],
+        payload=row["payload"].decode(),
+        additional_metadata=row["additional_metadata"] or "",
+        scope=row["scope"],
+        priority=row["priority"],
+        happened_at=row["happened_at"],
+        inserted_at=row["inserted_at"],
+    )

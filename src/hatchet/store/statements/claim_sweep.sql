@@ -1,0 +1,1 @@
+DELETE FROM idempotency_claim WHERE expires_at <= to_timestamp($1::float8)

@@ -1,0 +1,1 @@
+SELECT id FROM reopened WHERE tenant_id = $1::uuid ORDER BY id

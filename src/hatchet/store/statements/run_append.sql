@@ -1,0 +1,19 @@
+-- Runs with all their tasks: one statement, so that there is never the one without the other. A task has its run's
+-- creator, version, priority, labels and time; its input is the run's.
+WITH runs AS (
+    INSERT INTO run (tenant_id, id, version_id, creator, priority, input, additional_metadata,
+                     parent_run_id, parent_task_id, child_index, child_key, inserted_at, desired_labels)
+    SELECT row.tenant_id, row.id, row.version_id, $1::uuid, row.priority, row.input, row.metadata::jsonb,
+           row.parent_run_id, row.parent_task_id, row.child_index, row.child_key, to_timestamp(row.inserted_at),
+           row.labels::jsonb
+    FROM unnest($2::uuid[], $3::uuid[], $4::uuid[], $5::smallint[], $6::bytea[], $7::text[],
+                $8::uuid[], $9::uuid[], $10::integer[], $11::text[], $12::float8[], $13::text[])
+      AS row (tenant_id, id, version_id, priority, input, metadata,
+              parent_run_id, parent_task_id, child_index, child_key, inserted_at, labels)
+    RETURNING tenant_id, id, version_id, priority, inserted_at, desired_labels
+)
+INSERT INTO task (tenant_id, id, version_id, step_id, creator, run_id, priority, input, inserted_at, desired_labels)
+SELECT runs.tenant_id, step.task_id, runs.version_id, step.step_id, $1::uuid, runs.id, runs.priority, '', runs.inserted_at,
+       runs.desired_labels
+FROM unnest($14::uuid[], $15::uuid[], $16::uuid[]) AS step (run_id, task_id, step_id)
+JOIN runs ON runs.id = step.run_id

@@ -1,0 +1,1 @@
+"""The feature clients of `Hatchet`: what an application asks about its runs, beside triggering them."""
