@@ -3,6 +3,7 @@
 ``produce TASK``          bulk triggers on credit, see :mod:`benchmarks.credit`
 ``paced RATE SECONDS``    single runs at a fixed pace; times from trigger to start and to result
 ``wait LANES SECONDS``    that many callers, each of which waits for its result before the next call
+``fan CHILDREN TIMES``      one task after the other that spawns so many children and collects their results
 ``fill TASK COUNT``       bulk triggers as fast as they are taken
 """
 
@@ -95,6 +96,18 @@ async def wait(lanes: int, seconds: float) -> None:
     say("done", **times.summary(), tasks=runs, seconds=elapsed, tasks_per_second=runs / elapsed)
 
 
+async def fan(children: int, times: int) -> None:
+    """The first one warms up and does not count."""
+    seconds: list[float] = []
+    for _ in range(times + 1):
+        called = time.monotonic()
+        result = await tasks.fan_out.aio_run({"children": children})
+        seconds.append(time.monotonic() - called)
+        if result["collected"] != children:
+            sys.exit(f"{children} children were spawned and {result['collected']} results collected")
+    say("done", seconds=sorted(seconds[1:]))
+
+
 async def fill(task: str, count: int) -> None:
     begin = time.monotonic()
     left = list(range(BULK, count + 1, BULK))
@@ -115,6 +128,8 @@ async def main(mode: str, *arguments: str) -> None:
         await paced(float(arguments[0]), float(arguments[1]))
     elif mode == "wait":
         await wait(int(arguments[0]), float(arguments[1]))
+    elif mode == "fan":
+        await fan(int(arguments[0]), int(arguments[1]))
     elif mode == "fill":
         await fill(arguments[0], int(arguments[1]))
     else:

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from benchmarks.bench import Bench
-from benchmarks.done import CommittedResults
+from benchmarks.done import RUNS, TASKS, CommittedResults
 from benchmarks.saturation import Plan, saturate
 from benchmarks.usage import per_task_us, resident_mb
 
@@ -19,6 +19,8 @@ SETTLE_SECONDS = 12.0
 """PostgreSQL's idle connections hand in their counts within ten seconds."""
 FILL_SECONDS = 1800.0
 RESULT_SLACK_SECONDS = 120.0
+CHILDREN = 1000
+FAN_OUTS = 5
 
 Scenario = Callable[[Bench], Awaitable[dict[str, Any]]]
 
@@ -88,6 +90,33 @@ async def backlog(bench: Bench) -> dict[str, Any]:
     }
 
 
+async def line(bench: Bench) -> dict[str, Any]:
+    """Runs of three tasks in a line, right after tasks that are runs of their own: what a run costs, in tasks."""
+    seconds = bench.options.short_seconds
+    single = await _saturated(bench, seconds)
+    run = await _saturated(bench, seconds, "line", RUNS)
+    costs = {key: run["cpu_us_per_task"][key] for key in ("engine", "postgres")}
+    alone = sum(single["cpu_us_per_task"][key] for key in ("engine", "postgres"))
+    return {
+        "line": {
+            "runs_per_second": run["tasks_per_second"],
+            "cpu_us_per_run": run["cpu_us_per_task"],
+            "single_cpu_us_per_task": single["cpu_us_per_task"],
+            "ratio_engine_and_postgres": sum(costs.values()) / max(alone, 1e-9),
+            "statements_per_run": run["statements_per_task"],
+            "lost": run["lost"],
+        }
+    }
+
+
+async def fan_out(bench: Bench) -> dict[str, Any]:
+    """A task that spawns 1,000 children and waits for all of them, in the same worker."""
+    async with bench.worker("fan_out,noop"), bench.client("fan", str(CHILDREN), str(FAN_OUTS)) as client:
+        said = await client.expect("done", RESULT_SLACK_SECONDS)
+    seconds = said["seconds"]
+    return {"fan_out": {"children": CHILDREN, "seconds_median": seconds[len(seconds) // 2], "seconds": seconds}}
+
+
 async def _filled(bench: Bench) -> dict[str, Any]:
     async with bench.worker("parked", slots=1):
         pass
@@ -97,11 +126,13 @@ async def _filled(bench: Bench) -> dict[str, Any]:
     return said
 
 
-async def _saturated(bench: Bench, seconds: float) -> dict[str, Any]:
+async def _saturated(
+    bench: Bench, seconds: float, task: str = "noop", counted: tuple[str, str, str, str] = TASKS
+) -> dict[str, Any]:
     async with (
-        bench.worker() as worker,
-        bench.client("produce", "noop") as client,
-        CommittedResults(bench.postgres.dsn()) as finished,
+        bench.worker(task) as worker,
+        bench.client("produce", task) as client,
+        CommittedResults(bench.postgres.dsn(), counted) as finished,
     ):
         return await saturate(
             producer=client,
@@ -128,6 +159,8 @@ ON_ENGINE: dict[str, Scenario] = {
     "paced": paced,
     "wait": wait_for_result,
     "throughput": throughput,
+    "line": line,
+    "fan_out": fan_out,
     "backlog": backlog,
 }
 """In the order in which they run."""

@@ -1,4 +1,4 @@
-"""One worker: ``python -m benchmarks.worker TASK SLOTS``. Says ``ready`` when the engine has taken it."""
+"""One worker: ``python -m benchmarks.worker TASK[,TASK] SLOTS``. Says ``ready`` when the engine has taken it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ def announce(worker: Worker) -> None:
 
 
 def main(task: str, slots: int) -> None:
-    worker = tasks.hatchet.worker(f"bench-{task}-{os.getpid()}", slots=slots, workflows=[getattr(tasks, task)])
+    workflows = [getattr(tasks, name) for name in task.split(",")]
+    worker = tasks.hatchet.worker(f"bench-{task}-{os.getpid()}", slots=slots, workflows=workflows)
     threading.Thread(target=announce, args=(worker,), daemon=True).start()
     worker.start()
 

@@ -318,7 +318,7 @@ class Engine:
             max_internal_retries=retries,
         )
         self.replay = Replay(database, self.owners, self.rebuild, self.run_facts, self.results, self.bus, clock)
-        self.reading = Reading(database, self.rebuild, self.run_facts)
+        self.reading = Reading(database, self.rebuild, self.run_facts, clock)
         self.trigger = Trigger(
             hot,
             self.registration,

@@ -104,6 +104,41 @@ class Instance:
         definition = WorkflowDefinition(name=name, tasks=(task,), default_priority=default_priority)
         return await self.engine.registration.put(TENANT, definition)
 
+    async def define_dag(
+        self,
+        name: str = "dag",
+        /,
+        *,
+        on_failure: bool | dict[str, Any] = False,
+        workflow: dict[str, Any] | None = None,
+        **tasks: Sequence[str] | dict[str, Any],
+    ) -> StoredVersion:
+        """Register a workflow: for each task its parents, or the options of its definition.
+
+        ``on_failure`` adds a task ``on-failure``, with options when they are given.
+        """
+        made = []
+        for readable_id, given in tasks.items():
+            options = given if isinstance(given, dict) else {"parents": tuple(given)}
+            made.append(TaskDefinition(**{"readable_id": readable_id, "action": f"{name}:{readable_id}", **options}))
+        last = None
+        if on_failure:
+            options = on_failure if isinstance(on_failure, dict) else {}
+            last = TaskDefinition(**{"readable_id": "on-failure", "action": f"{name}:on-failure", **options})
+        definition = WorkflowDefinition(name=name, tasks=tuple(made), on_failure=last, **(workflow or {}))
+        return await self.engine.registration.put(TENANT, definition)
+
+    async def dag_worker(
+        self, version: StoredVersion, *, slots: int = 100, is_open: bool = True, completes: bool = False
+    ) -> Worker:
+        """Register a worker for all tasks of a version; with ``completes`` it does every task it gets."""
+        actions = tuple(task.definition.action for task in version.tasks)
+        registration = WorkerRegistration(name="a worker", actions=actions, slots={"default": slots})
+        worker = Worker(self, await self.engine.workers.register(TENANT, registration))
+        if completes:
+            worker.completes()
+        return await worker.open() if is_open else worker
+
     async def run(self, name: str = "flow", **fields: Any) -> str:
         [run_id] = await self.engine.trigger.trigger(TENANT, [TriggerItem(workflow_name=name, **fields)])
         return run_id

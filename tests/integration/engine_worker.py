@@ -128,6 +128,20 @@ class Worker:
 
         return await until(find, f"attempt {attempt} of {task_id} arrives")  # type: ignore[return-value]
 
+    async def task(self, readable_id: str, attempt: int = 0, run_id: str | None = None) -> Action:
+        """Wait for the START of an attempt of a task of that name, of that run or of any."""
+
+        def find() -> Action | None:
+            for action in self.starts:
+                if (action.readable_id, action.retry_count) == (readable_id, attempt) and run_id in (
+                    None,
+                    action.run_id,
+                ):
+                    return action
+            return None
+
+        return await until(find, f"attempt {attempt} of {readable_id} arrives")  # type: ignore[return-value]
+
     async def cancelled(self, task_id: str, attempt: int = 0) -> Action:
         """Wait for the CANCEL of an attempt."""
 

@@ -179,6 +179,8 @@ async def a_world(
 ) -> AsyncIterator[World]:
     """A running server on a free port, with ``services`` or with the real ones on stand-ins."""
     engine, clock = Engine(), HeldClock(1_700_000_000.0)
+    # Pushed events, log lines and events of runs have tests of their own, which bring their stand-ins.
+    nobody: Any = None
     if services is None:
         services = grpc_services(
             registration=engine,
@@ -189,6 +191,9 @@ async def a_world(
             control=engine,
             results=engine,
             reading=engine,
+            run_events=nobody,
+            events=nobody,
+            logs=nobody,
             clock=clock,
             max_message_bytes=limit,
         )

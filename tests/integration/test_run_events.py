@@ -65,7 +65,7 @@ class Rows:
 
     async def metadata_of(self, tenant_id: str, run_ids: Sequence[str]) -> dict[str, str]:
         await asyncio.sleep(0)
-        return {run_id: json.dumps(self.metadata.get(run_id, {})) for run_id in run_ids if run_id in self.states}
+        return {run_id: json.dumps(self.metadata[run_id]) for run_id in run_ids if run_id in self.metadata}
 
 
 class Events:
@@ -281,11 +281,13 @@ async def test_c7_45_chunks_that_come_after_the_end_are_ordered_before_it(one: E
     subscriber = await one.of_run().opened()
     one.start()
     await one.chunk(0)
+    ended_at = asyncio.get_running_loop().time()
     one.end()
     one.end_run()
     for index in (3, 1, 4, 2):
         await one.chunk(index)
     events = await subscriber.ended()
+    assert asyncio.get_running_loop().time() - ended_at >= QUICK.hold_back
     assert chunks(events) == ["c0", "c1", "c2", "c3", "c4"]
     assert kinds(events)[-2:] == [("task", COMPLETED), ("run", COMPLETED)]
     assert Windows().hold_back == 0.25
@@ -327,6 +329,22 @@ async def test_c7_43_a_gap_is_skipped_after_the_wait(one: Events) -> None:
     one.end_run()
     assert "c1" not in chunks(await subscriber.ended())
     assert Windows().gap == 5.0
+
+
+async def test_c7_44_what_waits_of_an_attempt_goes_before_the_start_of_the_next(one: Events) -> None:
+    subscriber = await one.of_run().opened()
+    one.start()
+    await one.chunk(1)
+    one.start(attempt=1)
+    await one.chunk(0, "again")
+    one.end_run()
+    events = await subscriber.ended()
+    assert [(event.kind, event.payload) for event in events[:-1]] == [
+        (STARTED, ""),
+        (STREAM, "c1"),
+        (STARTED, ""),
+        (STREAM, "again"),
+    ]
 
 
 async def test_c13_11_the_order_is_per_task(one: Events) -> None:
@@ -771,6 +789,22 @@ async def test_nothing_is_sent_that_nobody_wants(pair: Pair, monkeypatch: pytest
     await _knows(here, different)
     assert sent == []
     await subscriber.leave()
+
+
+async def test_what_is_sent_again_is_told_once(pair: Pair) -> None:
+    here, there = pair
+    first = await there.of_run().opened()
+    await _knows(here)
+    await here.chunk(None, "a")
+    await first.heard("a")
+    # The wish lapses, as after a long time without a word, and a new one comes.
+    here.service._relay._runs.clear()
+    await here.chunk(None, "b")
+    second = await there.of_run().opened()
+    await first.heard("a", "b")
+    await here.chunk(None, "c")
+    here.end_run()
+    assert chunks(await first.ended()) == chunks(await second.ended()) == ["a", "b", "c"]
 
 
 async def test_a_wish_lapses_when_it_is_not_repeated(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:

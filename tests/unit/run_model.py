@@ -211,6 +211,8 @@ class Run:
             self.facts.append(Opened(index, self.state.tasks[index].attempt, self.now, True, is_queued))
             if is_queued:
                 self._may_run(index)
+        # Who waits below a task that is open again waits for that first.
+        self.waits.clear()
         self.advance(self.state.undecided())
         return opened
 

@@ -1,4 +1,4 @@
-"""Validation, checksum and storage form of workflow definitions (behaviour-core C-3)."""
+"""Checksum and storage form of workflow definitions (behaviour-core C-3.12, C-3.20, C-3.29, C-3.30)."""
 
 from __future__ import annotations
 
@@ -20,8 +20,6 @@ from hatchet.core.definitions import (
     to_json,
     topological,
 )
-from hatchet.core.errors import InvalidArgument
-from hatchet.core.validation import normal_action, validate
 
 
 def task(readable_id: str = "step", **options: object) -> TaskDefinition:
@@ -49,74 +47,6 @@ FULL = workflow(
     default_priority=2,
     input_json_schema='{"type": "object"}',
 )
-
-
-def mistakes(definition: WorkflowDefinition) -> str:
-    with pytest.raises(InvalidArgument) as refused:
-        validate(definition)
-    return refused.value.message
-
-
-def test_a_good_definition_passes() -> None:
-    validate(FULL)
-
-
-@pytest.mark.parametrize(
-    ("definition", "text"),
-    [
-        (workflow(name=""), "name '' must consist of"),
-        (workflow(name="a b"), "name 'a b' must consist of"),
-        (workflow(name="ä"), "must consist of"),
-        (workflow(name="a\n"), "must consist of"),
-        (WorkflowDefinition(name="f"), "at least one task"),
-        (workflow(task("a"), task("b"), task("a")), "unique, repeated: a"),
-        (workflow(task("a/b", action="f:a")), "readable_id 'a/b'"),
-        (workflow(task(action="flow")), "action 'flow'"),
-        (workflow(task(action="a:b:c:d")), "2 or 3 non-empty parts"),
-        (workflow(task(action="a:")), "2 or 3 non-empty parts"),
-        (workflow(task(execution_timeout="soon")), "execution_timeout: invalid duration 'soon'"),
-        (workflow(task(schedule_timeout="-5m")), "schedule_timeout: invalid duration '-5m'"),
-        (workflow(task(retries=-1)), "retries must be 0 or more"),
-        (workflow(task(backoff_factor=0.5)), "backoff_factor must be between 1 and 1000, not 0.5"),
-        (workflow(task(backoff_factor=1000.5)), "backoff_factor must be"),
-        (workflow(task(backoff_factor=float("nan"))), "backoff_factor must be"),
-        (workflow(task(backoff_max_seconds=0)), "backoff_max_seconds must be between 1 and 86400"),
-        (workflow(task(backoff_max_seconds=86401)), "backoff_max_seconds must be"),
-        (workflow(default_priority=0), "default_priority must be between 1 and 3, not 0"),
-        (workflow(default_priority=4), "default_priority must be"),
-        (workflow(task(slot_requests={"": 1})), "slot type must not be empty"),
-        (workflow(task(slot_requests={"gpu": 0})), "gpu must ask for 1 unit or more, not 0"),
-        (workflow(input_json_schema="{"), "invalid json in field input_json_schema"),
-        (workflow(description="a\x00"), "description must not contain the null character"),
-        (workflow(task("b", parents=("a",))), "dag parent not found: parent step 'a' not found for step 'b'"),
-        (workflow(task("a", parents=("a",))), "has a cycle"),
-        (workflow(task("a", parents=("c",)), task("b", parents=("a",)), task("c", parents=("b",))), "has a cycle"),
-    ],
-)
-def test_c_3_9_to_c_3_28_one_mistake_is_told(definition: WorkflowDefinition, text: str) -> None:
-    message = mistakes(definition)
-    assert message.startswith("Validation failed with the following errors:\n1. ")
-    assert text in message
-    assert len(message.splitlines()) == 2
-
-
-def test_c_3_26_all_mistakes_are_numbered_lines_of_one_message() -> None:
-    message = mistakes(workflow(task("x y", action="a:x", retries=-1), task("b", execution_timeout="1"), name="?"))
-    lines = message.splitlines()
-    assert lines[0] == "Validation failed with the following errors:"
-    assert [line.split(".")[0] for line in lines[1:]] == ["1", "2", "3", "4"]
-    assert "tasks[1] (b): execution_timeout" in lines[4]
-
-
-@pytest.mark.parametrize(("given", "stored"), [("Flow:Step", "flow:step"), ("A:b:C", "a:b:c")])
-def test_c_3_10_actions_are_lower_case(given: str, stored: str) -> None:
-    assert normal_action(given) == stored
-
-
-@pytest.mark.parametrize("action", ["", "a", ":", "a:b:", "a::b", "a:b:c:d", "a:b\x00"])
-def test_c_3_10_bad_actions_are_refused(action: str) -> None:
-    with pytest.raises(InvalidArgument, match="action"):
-        normal_action(action)
 
 
 def test_c_3_20_slots_by_default() -> None:

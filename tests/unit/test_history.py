@@ -76,6 +76,40 @@ def test_c_2_28_reassignment_is_no_retry(outcome: Outcome, last: str) -> None:
     assert names(events)[-2:] == [last, "QUEUED"]
 
 
+def test_c_6_3_a_skipped_task_has_a_skipped_event_and_was_with_no_worker() -> None:
+    events = history(AT, [AttemptFacts(0, AT, outcome=Outcome.SKIPPED, finished_at=AT + 3)])
+    assert names(events) == ["CREATED", "QUEUED", "SKIPPED"]
+    assert events[-1].worker_id is None
+
+
+def test_c_6_15_a_task_that_was_cancelled_before_it_could_run() -> None:
+    events = history(AT, [AttemptFacts(0, AT, outcome=Outcome.CANCELLED, finished_at=AT + 3, error="no way on")])
+    assert names(events) == ["CREATED", "QUEUED", "CANCELLED"]
+    assert events[-1].message == "no way on"
+
+
+def test_c_5_49_and_c_15_12_a_replay_is_told_before_the_attempt_that_it_opens() -> None:
+    first = an_attempt(outcome=Outcome.FAILED, finished_at=AT + 3, error="boom")
+    second = an_attempt(1, ready_at=AT + 60, replayed_at=AT + 60, assigned_at=None, worker_id=None)
+    events = history(AT, [first, second])
+    assert names(events)[-3:] == ["FAILED", "RETRIED_BY_USER", "QUEUED"]
+    assert [event.retry_count for event in events[-3:]] == [0, 1, 1]
+    # It is no retry of the failure.
+    assert "RETRYING" not in names(events)
+
+
+def test_c_15_14_a_replayed_task_that_waits_for_its_parents_is_queued_later() -> None:
+    first = an_attempt(outcome=Outcome.COMPLETED, finished_at=AT + 3)
+    second = an_attempt(1, ready_at=AT + 90, replayed_at=AT + 60, assigned_at=AT + 91)
+    events = history(AT, [first, second])
+    assert [(event.type.value, event.at - AT) for event in events[-4:]] == [
+        ("RETRIED_BY_USER", 60),
+        ("QUEUED", 90),
+        ("ASSIGNED", 91),
+        ("SENT_TO_WORKER", 91),
+    ]
+
+
 def test_c_6_33_a_schedule_timeout() -> None:
     facts = AttemptFacts(0, AT, outcome=Outcome.SCHEDULING_TIMED_OUT, finished_at=AT + 300)
     assert names(history(AT, [facts])) == ["CREATED", "QUEUED", "SCHEDULING_TIMED_OUT"]
@@ -87,10 +121,11 @@ ends = st.sampled_from(Outcome)
 
 @st.composite
 def chains(draw: st.DrawFn) -> list[AttemptFacts]:
-    """Attempts as the rows may tell them, with clocks of workers that are off."""
-    count, at, chain = draw(st.integers(1, 4)), AT, []
+    """Attempts as the rows may tell them, opened by retries and replays, with clocks of workers that are off."""
+    count, at, replayed_at, chain = draw(st.integers(1, 4)), AT, None, []
     for number in range(count):
         is_last = number == count - 1
+        is_replayed = draw(st.booleans())
         assigned = at + draw(st.floats(0, 5))
         finished = assigned + draw(st.floats(0, 5))
         notes = [("SLOT_RELEASED", draw(st.floats(assigned, finished)))] if draw(st.booleans()) else []
@@ -101,11 +136,14 @@ def chains(draw: st.DrawFn) -> list[AttemptFacts]:
             started_at=draw(st.none() | st.floats(AT - 100, AT + 100)),
             outcome=draw(ends),
             finished_at=finished,
-            retry_at=None if is_last else finished + draw(st.floats(0, 5)),
+            replayed_at=replayed_at,
+            retry_at=None if is_last or is_replayed else finished + draw(st.floats(0, 5)),
             notes=tuple(notes),
         )
         chain.append(facts)
-        at = facts.retry_at or finished
+        replayed_at = finished + draw(st.floats(0, 5)) if is_replayed else None
+        waits = draw(st.floats(0, 5))
+        at = facts.retry_at or (finished if replayed_at is None else replayed_at + waits)
     return chain
 
 
@@ -116,6 +154,8 @@ def test_c_17_47_times_never_go_back_and_c_17_48_every_event_carries_its_attempt
     for number in range(len(chain)):
         mine = [event for event in events if event.retry_count == number and event.type is not TaskEventType.CREATED]
         assert [event.at for event in mine] == sorted(event.at for event in mine)
-        assert mine[0].type is TaskEventType.QUEUED
+        first = [event.type for event in mine if event.type is not TaskEventType.RETRIED_BY_USER]
+        assert first[0] is TaskEventType.QUEUED
+        assert (mine[0].type is TaskEventType.RETRIED_BY_USER) == (chain[number].replayed_at is not None)
     assert [event.retry_count for event in events] == sorted(event.retry_count for event in events)
     assert names(events).count("QUEUED") == len(chain)

@@ -1,4 +1,4 @@
-"""The total transition table (behaviour-core C-6.5), the budgets and delays of retries (C-6.20 to C-6.28, C-2.28)."""
+"""The total transition table (behaviour-core C-6.5), replays (C-15.12), budgets and delays of retries (C-6.20 ff.)."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hatchet.core.run_state import SKIPPED_OUTPUT
 from hatchet.core.statuses import Outcome, RunStatus
 from hatchet.core.transitions import (
     DEFAULT_BACKOFF_CAP_SECONDS,
@@ -20,6 +21,7 @@ from hatchet.core.transitions import (
     Policy,
     State,
     decide,
+    replayed,
     retry_delay,
     status_of,
 )
@@ -29,6 +31,8 @@ NONE_LEFT = Counters(attempt=0, app_retries=0, internal_retries=0)
 PLAIN = Policy(retries=0, backoff_factor=None, backoff_max_seconds=None, execution_timeout="5s")
 
 DECIDING = {
+    (State.PENDING, EventKind.CANCELLED): Outcome.CANCELLED,
+    (State.PENDING, EventKind.SKIPPED): Outcome.SKIPPED,
     (State.BACKOFF, EventKind.CANCELLED): Outcome.CANCELLED,
     (State.QUEUED, EventKind.CANCELLED): Outcome.CANCELLED,
     (State.QUEUED, EventKind.SCHEDULE_TIMED_OUT): Outcome.SCHEDULING_TIMED_OUT,
@@ -73,6 +77,71 @@ def decided(
 def test_c_6_5_every_pair_of_state_and_event_has_its_answer(state: State, kind: EventKind) -> None:
     decision = decide(state, Event(kind, NOW), PLAIN, NONE_LEFT)
     assert (None if decision is None else decision.outcome) == DECIDING.get((state, kind))
+
+
+def test_c_6_5_the_moves_that_the_table_allows() -> None:
+    moves = {
+        (status_of(state), decision.outcome.status if decision.retry_at is None else RunStatus.QUEUED)
+        for state, kind in itertools.product(State, EventKind)
+        for policy in (PLAIN, replace(PLAIN, retries=1), replace(PLAIN, max_internal_retries=0))
+        if (decision := decide(state, Event(kind, NOW), policy, NONE_LEFT)) is not None
+    }
+    moves |= {(status_of(state), RunStatus.QUEUED) for state in State if replayed(state, NONE_LEFT) is not None}
+    queued, running = RunStatus.QUEUED, RunStatus.RUNNING
+    completed, failed, cancelled = RunStatus.COMPLETED, RunStatus.FAILED, RunStatus.CANCELLED
+    assert moves == {
+        # A skipped task never ran (C-6.3).
+        *itertools.product([queued], [completed, cancelled]),
+        *itertools.product([running], [completed, failed, cancelled, queued]),
+        # Only a replay leads out of an end.
+        *itertools.product([completed, failed, cancelled], [queued]),
+    }
+
+
+def test_c_6_3_a_skipped_task_is_completed_with_an_output_that_says_so() -> None:
+    decision = decided(State.PENDING, EventKind.SKIPPED, replace(PLAIN, retries=5))
+    assert (decision.outcome, decision.outcome.status) == (Outcome.SKIPPED, RunStatus.COMPLETED)
+    assert (decision.output, decision.error, decision.retry_at) == ('{"skipped":true}', None, None)
+    assert decision.output == SKIPPED_OUTPUT
+
+
+def test_c_6_6_a_task_that_never_ran_may_end() -> None:
+    ends = {
+        decision.outcome
+        for kind in EventKind
+        if (decision := decide(State.PENDING, Event(kind, NOW), PLAIN, NONE_LEFT)) is not None
+    }
+    assert ends == {Outcome.CANCELLED, Outcome.SKIPPED}
+
+
+@pytest.mark.parametrize("state", [State.QUEUED, State.BACKOFF, State.RUNNING])
+def test_c_6_3_a_task_that_may_run_is_not_skipped_any_more(state: State) -> None:
+    assert decide(state, Event(EventKind.SKIPPED, NOW), PLAIN, NONE_LEFT) is None
+
+
+@pytest.mark.parametrize("kind", [kind for kind in EventKind if kind.value.endswith("TIMED_OUT")])
+def test_c_6_33_and_c_6_34_no_timeout_runs_while_a_task_waits_for_its_parents(kind: EventKind) -> None:
+    assert decide(State.PENDING, Event(kind, NOW), PLAIN, NONE_LEFT) is None
+
+
+@pytest.mark.parametrize("state", [State.PENDING, State.BACKOFF, State.QUEUED, State.RUNNING])
+def test_c_15_10_only_finished_work_is_replayed(state: State) -> None:
+    assert replayed(state, NONE_LEFT) is None
+
+
+@pytest.mark.parametrize("state", [State.COMPLETED, State.FAILED, State.CANCELLED])
+@given(counts=counters)
+def test_c_15_11_and_c_15_12_a_replay_of_any_end_has_all_retries_again(state: State, counts: Counters) -> None:
+    assert replayed(state, counts) == Counters(counts.attempt + 1, 0, 0)
+
+
+@given(counts=counters)
+def test_c_15_12_after_a_replay_the_budget_is_that_of_a_first_attempt(counts: Counters) -> None:
+    policy = replace(PLAIN, retries=1, backoff_factor=2.0)
+    again = replayed(State.FAILED, counts)
+    assert again is not None
+    decision = decided(State.RUNNING, EventKind.FAILED, policy, again)
+    assert (decision.retry_at, decision.app_retries) == (NOW + 2.0, 1)
 
 
 @pytest.mark.parametrize("state", [State.COMPLETED, State.FAILED, State.CANCELLED])
@@ -213,7 +282,7 @@ def test_c_6_27_retry_after_gives_no_retry_that_is_not_left(retries: int, forbid
 def test_c_6_28_cancelled_and_schedule_timeout_are_never_retried(
     policy: Policy, counts: Counters, kind: EventKind
 ) -> None:
-    for state in (State.BACKOFF, State.QUEUED, State.RUNNING):
+    for state in (State.PENDING, State.BACKOFF, State.QUEUED, State.RUNNING):
         decision = decide(state, Event(kind, NOW), policy, counts)
         if decision is not None:
             assert (decision.retry_at, decision.output, decision.error) == (None, None, None)
@@ -245,6 +314,7 @@ def test_c_5_42_an_error_text_is_kept_as_it_is(text: str) -> None:
 
 def test_c_6_23_a_wait_for_a_retry_is_shown_as_queued() -> None:
     assert {state: status_of(state) for state in State} == {
+        State.PENDING: RunStatus.QUEUED,
         State.BACKOFF: RunStatus.QUEUED,
         State.QUEUED: RunStatus.QUEUED,
         State.RUNNING: RunStatus.RUNNING,
@@ -257,6 +327,7 @@ def test_c_6_23_a_wait_for_a_retry_is_shown_as_queued() -> None:
 def test_c_6_4_every_last_outcome_has_its_status() -> None:
     assert {outcome: outcome.status for outcome in Outcome} == {
         Outcome.COMPLETED: RunStatus.COMPLETED,
+        Outcome.SKIPPED: RunStatus.COMPLETED,
         Outcome.FAILED: RunStatus.FAILED,
         Outcome.TIMED_OUT: RunStatus.FAILED,
         Outcome.CANCELLED: RunStatus.CANCELLED,

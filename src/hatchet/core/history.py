@@ -24,7 +24,8 @@ class AttemptFacts:
     """What the rows tell about one attempt; times are seconds since 1970."""
 
     attempt: int
-    ready_at: float
+    ready_at: float | None
+    """When it was queued; None: it never was."""
     assigned_at: float | None = None
     worker_id: str | None = None
     started_at: float | None = None
@@ -71,7 +72,9 @@ def history(created_at: float, attempts: Sequence[AttemptFacts], gaps: Sequence[
 
 def _attempt_events(facts: AttemptFacts, gaps: Sequence[Gap]) -> list[TaskEvent]:
     number, worker = facts.attempt, facts.worker_id
-    events = [TaskEvent(TaskEventType.QUEUED, facts.ready_at, number, "Task was queued")]
+    events: list[TaskEvent] = []
+    if facts.ready_at is not None:
+        events.append(TaskEvent(TaskEventType.QUEUED, facts.ready_at, number, "Task was queued"))
     if facts.replayed_at is not None:
         events.insert(0, TaskEvent(TaskEventType.RETRIED_BY_USER, facts.replayed_at, number, "Task was replayed"))
     if (unserved_at := _unserved_at(facts, gaps)) is not None:
@@ -97,6 +100,8 @@ def _attempt_events(facts: AttemptFacts, gaps: Sequence[Gap]) -> list[TaskEvent]
 
 def _unserved_at(facts: AttemptFacts, gaps: Sequence[Gap]) -> float | None:
     """When the attempt, while it waited, first had no worker for its action (C-11.6)."""
+    if facts.ready_at is None:
+        return None
     ends = [at for at in (facts.assigned_at, facts.finished_at) if at is not None]
     waited_until = min(ends, default=float("inf"))
     for gap in gaps:

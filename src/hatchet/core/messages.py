@@ -58,7 +58,10 @@ class EventRecord:
 
 @dataclass(slots=True, frozen=True, kw_only=True)
 class RunFilter:
-    """Which runs a bulk operation means (C-15.3, C-15.4): all fields must match, of ``additional_metadata`` any pair."""
+    """Which runs a bulk operation means (C-15.3, C-15.4).
+
+    All fields must match, of ``additional_metadata`` any pair. Times in seconds since 1970.
+    """
 
     since: float
     until: float | None = None

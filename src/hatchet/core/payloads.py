@@ -68,7 +68,8 @@ def run_action_payload(
     """The payload of a task of a run.
 
     ``parents``: readable id to how it ended; those that completed or were skipped are told (C-5.7 to C-5.9).
-    ``triggers``: data key to JSON text (C-5.13). ``errors``: readable id to error text, for the on-failure task (C-5.15).
+    ``triggers``: data key to JSON text (C-5.13). ``errors``: readable id to error text, for the on-failure task
+    (C-5.15).
     """
     outputs = ",".join(
         f"{json.dumps(name)}:{end.output or '{}'}"

@@ -70,7 +70,7 @@ def _mistakes(definition: WorkflowDefinition) -> Iterator[str]:
         yield from (f"idempotency.{mistake}" for mistake in _idempotency_mistakes(definition.idempotency))
     for index, task in enumerate(definition.tasks):
         for mistake in _task_mistakes(task):
-            yield f"tasks[{index}] ({_cut(task.readable_id)}): {mistake}"
+            yield f"tasks[{index}] ({_shown(task.readable_id)}): {mistake}"
     if definition.on_failure is not None:
         yield from (f"on_failure_task: {mistake}" for mistake in _on_failure_mistakes(definition.on_failure))
     yield from _graph_mistakes(definition)
@@ -111,7 +111,7 @@ def _task_mistakes(task: TaskDefinition) -> Iterator[str]:
         if not slot_type or "\x00" in slot_type:
             yield "slot_requests: a slot type must not be empty or contain the null character"
         if units <= 0:
-            yield f"slot_requests: {_cut(slot_type)} must ask for 1 unit or more, not {units}"
+            yield f"slot_requests: {_shown(slot_type)} must ask for 1 unit or more, not {units}"
     for wish in task.worker_labels:
         if not wish.key or "\x00" in wish.key or "\x00" in str(wish.value):
             yield "worker_labels: a key must not be empty, and neither key nor value may contain the null character"
@@ -140,7 +140,7 @@ def _condition_mistakes(condition: Condition, task: TaskDefinition) -> Iterator[
 def _graph_mistakes(definition: WorkflowDefinition) -> Iterator[str]:
     names = [task.readable_id for task in definition.all_tasks]
     if repeated := sorted({name for name in names if names.count(name) > 1}):
-        yield f"tasks: readable ids must be unique, repeated: {_cut(', '.join(repeated))}"
+        yield f"tasks: readable ids must be unique, repeated: {_shown(', '.join(repeated))}"
     yield from _edge_mistakes(definition.tasks)
 
 
@@ -150,13 +150,13 @@ def _edge_mistakes(tasks: Sequence[TaskDefinition]) -> Iterator[str]:
     for task in tasks:
         for parent in task.parents:
             if parent not in known:
-                edge = f"parent step '{_cut(parent)}' not found for step '{_cut(task.readable_id)}'"
+                edge = f"parent step '{_shown(parent)}' not found for step '{_shown(task.readable_id)}'"
                 yield f"dag parent not found: {edge}"
     ordered = topological(tasks)
     if len(ordered) < len(tasks) and len(known) == len(tasks):
         stuck = sorted(known - {task.readable_id for task in ordered})
         if all(parent in known for task in tasks for parent in task.parents):
-            yield f"tasks: the workflow has a cycle through or above: {_cut(', '.join(stuck))}"
+            yield f"tasks: the workflow has a cycle through or above: {_shown(', '.join(stuck))}"
 
 
 def _caught(check: Callable[..., object], *args: object) -> Iterator[str]:
@@ -175,7 +175,12 @@ def _bad_action(action: str) -> str:
 
 
 def _quoted(expression: str) -> str:
-    return f"'{_cut(expression)}'"
+    return repr(_cut(expression))
+
+
+def _shown(text: str) -> str:
+    """The text on one line, whatever a client sent: each mistake is one line (C-3.26)."""
+    return repr(_cut(text))[1:-1]
 
 
 def _cut(text: str) -> str:

@@ -65,8 +65,8 @@ class Control:
         """Cancel runs or tasks; returns those of the ids of which something was cancelled.
 
         A run's id means all its tasks, a task's id that task, on which its dependants are cancelled too. Terminal tasks
-        are left alone, unknown ids ignored (behaviour-core C-6.38). When this returns the cancel is committed, the slots
-        are free and the workers have been told (C-6.39). Cancelled tasks are not retried (C-6.28).
+        are left alone, unknown ids ignored (behaviour-core C-6.38). When this returns the cancel is committed, the
+        slots are free and the workers have been told (C-6.39). Cancelled tasks are not retried (C-6.28).
         """
         wanted = list(dict.fromkeys(normal for normal in map(parse_uuid, ids) if normal is not None))
         cancelled: set[str] = set()
@@ -132,7 +132,7 @@ class Control:
         return [cancel for cancel in cancels if cancel is not None]
 
     def _of_run(self, tenant_id: str, run: LoadedRun, asked: set[str]) -> Iterator[_Cancel | None]:
-        """Every task that has not ended, or the named ones; those that do not exist yet are created cancelled (C-6.44)."""
+        """Every task that has not ended, or the named ones; what does not exist yet is created cancelled (C-6.44)."""
         labels = parsed_labels(run.row.labels)
         for index, facts in enumerate(run.state.tasks):
             task_id = run.task_ids[index]

@@ -1,4 +1,4 @@
-"""What an attempt is sent with: from memory where it is known there, else from the rows (behaviour-core C-5.5 to C-5.17)."""
+"""What an attempt is sent with, from memory where it is known there, else from the rows (behaviour-core C-5.5)."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ class Inputs:
         return found
 
     async def _ends(self, tenant_id: str, flights: Sequence[Flight]) -> dict[str, dict[int, TaskEnd]]:
-        """How the tasks above each ended: from memory, from their results, or decided anew where a row is not there yet."""
+        """How the tasks above each ended: from memory, from rows, or decided anew where a row is not there yet."""
         found: dict[str, dict[int, TaskEnd]] = {}
         unknown: list[Flight] = []
         for flight in flights:

@@ -33,7 +33,7 @@ class OpenRun:
     def __init__(
         self,
         tenant_id: str,
-        id: str,
+        id: str,  # noqa: A002
         version: StoredVersion,
         priority: int,
         labels: DesiredLabels,

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import orjson
 
+from hatchet.core.clock import Clock
 from hatchet.core.errors import InvalidArgument, NotFound
 from hatchet.core.history import AttemptFacts, TaskEvent, history
 from hatchet.core.ids import parse_uuid
 from hatchet.core.messages import RunDetails, TaskDetail
 from hatchet.core.payloads import TaskPayload
+from hatchet.core.ready_queue import ReadyTask
+from hatchet.core.run_state import Decision, Verdict
 from hatchet.core.statuses import Outcome, RunStatus
 from hatchet.engine.rebuild import Rebuild
 from hatchet.engine.run_facts import LoadedRun, RunFacts
@@ -21,10 +26,11 @@ from hatchet.store.tasks import payloads
 class Reading:
     """Reads runs."""
 
-    def __init__(self, database: Database, rebuild: Rebuild, run_facts: RunFacts) -> None:
+    def __init__(self, database: Database, rebuild: Rebuild, run_facts: RunFacts, clock: Clock) -> None:
         self._database = database
         self._rebuild = rebuild
         self._run_facts = run_facts
+        self._clock = clock
 
     async def run_details(self, tenant_id: str, external_id: str) -> RunDetails:
         """Everything about one run, or about one task of a run (behaviour-core C-7.23 to C-7.31, C-0.7).
@@ -64,6 +70,21 @@ class Reading:
         mine = [task for task in tasks if task.task_id == only]
         return _details(run_id, payload, mine[0].status if mine else RunStatus.QUEUED, mine)
 
+    async def _with_queue_times(self, tenant_id: str, task: ReadyTask, facts: list[AttemptFacts]) -> list[AttemptFacts]:
+        """When the attempts of a run's task were queued; for all but the last one only their assignment tells."""
+        [run] = await self._run_facts.load(tenant_id, [task.run_id or ""])
+        found: list[AttemptFacts] = []
+        for position, attempt in enumerate(facts):
+            follows = position > 0 and facts[position - 1].retry_at is not None
+            if follows:
+                found.append(attempt)
+            elif position == len(facts) - 1:
+                decision = run.state.decide(task.step.index, self._clock.now())
+                found.append(_decided_at(attempt, decision))
+            else:
+                found.append(replace(attempt, ready_at=attempt.assigned_at))
+        return found
+
     async def history(self, tenant_id: str, task_id: str) -> list[TaskEvent]:
         """The events of a task, oldest first (C-5.47). Raises NotFound for an id that the tenant does not have."""
         normal = parse_uuid(task_id)
@@ -75,8 +96,16 @@ class Reading:
             facts.append(_facts(row, facts[-1] if facts else None))
         created_at = rows[0]["inserted_at"]
         [(_, task)] = await self._rebuild.states(tenant_id, [str(normal)])
+        if task.run_id is not None:
+            facts = await self._with_queue_times(tenant_id, task, facts)
         gaps = await read_gaps(self._database, tenant_id, task.step.definition.action, created_at)
         return history(created_at, facts, gaps)
+
+
+def _decided_at(facts: AttemptFacts, decision: Decision) -> AttemptFacts:
+    """The attempt that parents and conditions let run, with the time at which they did."""
+    is_queued = decision.verdict is Verdict.QUEUE
+    return replace(facts, ready_at=decision.at if is_queued else None)
 
 
 def _details(run_id: str, payload: TaskPayload, status: RunStatus, tasks: list[TaskDetail]) -> RunDetails:

@@ -1,8 +1,8 @@
 """Station 6 for runs of several tasks: what a task's end, a sleep or an event starts, skips, cancels or finishes.
 
 Belongs to a tenant's scheduler, in the instance that owns the tenant. Decisions are those of
-:class:`hatchet.core.run_state.RunState`, which follow from committed facts; the rows written here (skipped and cancelled
-tasks, the run's end) only spare others the deciding, and are decided again should they get lost.
+:class:`hatchet.core.run_state.RunState`, which follow from committed facts; the rows written here (skipped and
+cancelled tasks, the run's end) only spare others the deciding, and are decided again should they get lost.
 """
 
 from __future__ import annotations

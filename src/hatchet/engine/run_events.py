@@ -261,9 +261,10 @@ class RunEvents(Loop):
         for stream in streams:
             by_tenant.setdefault(stream.tenant_id, {})[stream.run_id] = stream
         for tenant_id, by_run in by_tenant.items():
-            for run_id, metadata in (await self._lookup.metadata_of(tenant_id, list(by_run))).items():
-                by_run[run_id].pairs = metadata_pairs(metadata)
-                self._match(by_run[run_id])
+            metadata = await self._lookup.metadata_of(tenant_id, list(by_run))
+            for run_id, stream in by_run.items():
+                stream.pairs = metadata_pairs(metadata.get(run_id, ""))
+                self._match(stream)
         return [None] * len(streams)
 
     def _repeat_wishes(self) -> None:

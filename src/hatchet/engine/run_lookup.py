@@ -24,7 +24,7 @@ class RunLookup(Protocol):
         ...
 
     async def metadata_of(self, tenant_id: str, run_ids: Sequence[str]) -> dict[str, str]:
-        """Additional metadata by run id, as JSON texts; unknown runs are absent."""
+        """Additional metadata by run id, as JSON texts; runs without any may be absent."""
         ...
 
 

@@ -92,9 +92,9 @@ class Trigger:
     async def trigger(self, tenant_id: str, items: Sequence[TriggerItem]) -> list[str]:
         """Create one run per item and return their ids in the items' order, once all are committed (C-4.4, C-4.6).
 
-        Raises InvalidArgument for an unknown workflow (C-4.8), a bad priority, an unknown parent, input or metadata that
-        is not JSON, and ResourceExhausted when the server is too far behind; all items are checked before any run is
-        created. Raises IdempotencyCollision when keys are taken, after the other items were created (C-4.43).
+        Raises InvalidArgument for an unknown workflow (C-4.8), a bad priority, an unknown parent, input or metadata
+        that is not JSON, and ResourceExhausted when the server is too far behind; all items are checked before any run
+        is created. Raises IdempotencyCollision when keys are taken, after the other items were created (C-4.43).
         """
         self._refuse_overflow(tenant_id, len(items))
         versions = await self._registration.latest(tenant_id, list({item.workflow_name for item in items}))

@@ -33,7 +33,7 @@ def conditions_of(message: pb.TaskConditions) -> tuple[Condition, ...]:
 
 
 class _Groups:
-    """Clients make new random group ids at each start; the number of first appearance is the same each time (C-3.29)."""
+    """Clients make new random group ids at each start; the order of appearance is the same each time (C-3.29)."""
 
     def __init__(self) -> None:
         self._numbers: dict[str, int] = {}
