@@ -27,6 +27,7 @@ from hatchet.engine.lookup import Lookup
 from hatchet.engine.memory import Flights, Owners, PayloadCache
 from hatchet.engine.open_runs import OpenRuns
 from hatchet.engine.ownership import Ownership
+from hatchet.engine.pausing import Pausing
 from hatchet.engine.publish import Results
 from hatchet.engine.reading import Reading
 from hatchet.engine.rebuild import Rebuild
@@ -317,6 +318,7 @@ class Engine:
             clock,
             max_internal_retries=retries,
         )
+        self.pausing = Pausing(database, self.owners, self.control, self.bus, clock)
         self.replay = Replay(database, self.owners, self.rebuild, self.run_facts, self.results, self.bus, clock)
         self.reading = Reading(database, self.rebuild, self.run_facts, clock)
         self.trigger = Trigger(
@@ -341,6 +343,7 @@ class Engine:
             self.flights,
             self.rebuild,
             self.run_facts,
+            self.pausing,
             self.bus,
             self._scheduler,
             self._watch,
@@ -443,6 +446,7 @@ class Engine:
             dispatch=self.dispatch,
             rebuild=self.rebuild,
             run_facts=self.run_facts,
+            pausing=self.pausing,
             bus=self.bus,
             clock=self.clock,
             instance_id=self.instance_id,

@@ -50,6 +50,13 @@ if TYPE_CHECKING:
     from hatchet_sdk.exceptions import NonRetryableException as NonRetryableException
     from hatchet_sdk.exceptions import RetryAfterException as RetryAfterException
     from hatchet_sdk.exceptions import TaskRunError as TaskRunError
+    from hatchet_sdk.features.event_models import BulkPushEventOptions as BulkPushEventOptions
+    from hatchet_sdk.features.event_models import BulkPushEventWithMetadata as BulkPushEventWithMetadata
+    from hatchet_sdk.features.event_models import PushEventOptions as PushEventOptions
+    from hatchet_sdk.features.run_models import BulkCancelReplayOpts as BulkCancelReplayOpts
+    from hatchet_sdk.features.run_models import RunFilter as RunFilter
+    from hatchet_sdk.features.run_models import RunStatus as RunStatus
+    from hatchet_sdk.features.run_models import V1TaskStatus as V1TaskStatus
     from hatchet_sdk.hatchet import Hatchet as Hatchet
     from hatchet_sdk.run.refs import TaskRunRef as TaskRunRef
     from hatchet_sdk.run.refs import WorkflowRunRef as WorkflowRunRef
@@ -102,6 +109,13 @@ _WHERE = {
     "NonRetryableException": "exceptions",
     "RetryAfterException": "exceptions",
     "TaskRunError": "exceptions",
+    "BulkPushEventOptions": "features.event_models",
+    "BulkPushEventWithMetadata": "features.event_models",
+    "PushEventOptions": "features.event_models",
+    "BulkCancelReplayOpts": "features.run_models",
+    "RunFilter": "features.run_models",
+    "RunStatus": "features.run_models",
+    "V1TaskStatus": "features.run_models",
     "Hatchet": "hatchet",
     "TaskRunRef": "run.refs",
     "WorkflowRunRef": "run.refs",
@@ -112,6 +126,9 @@ _WHERE = {
 }
 
 __all__ = [
+    "BulkCancelReplayOpts",
+    "BulkPushEventOptions",
+    "BulkPushEventWithMetadata",
     "BulkTriggerIdempotencyCollisionError",
     "CancelledRunError",
     "ClientConfig",
@@ -135,9 +152,12 @@ __all__ = [
     "OrGroup",
     "ParentCondition",
     "Priority",
+    "PushEventOptions",
     "RateLimit",
     "RateLimitDuration",
     "RetryAfterException",
+    "RunFilter",
+    "RunStatus",
     "ScheduleTriggerWorkflowOptions",
     "SleepCondition",
     "SlotType",
@@ -152,6 +172,7 @@ __all__ = [
     "TenacityConfig",
     "TriggerWorkflowOptions",
     "UserEventCondition",
+    "V1TaskStatus",
     "Worker",
     "WorkerContext",
     "WorkerLabel",

@@ -35,6 +35,7 @@ from hatchet_sdk.wire.loop_thread import connection_thread
 if TYPE_CHECKING:
     from hatchet_sdk.config import ClientConfig
     from hatchet_sdk.context.context import Context
+    from hatchet_sdk.features.events import EventClient
     from hatchet_sdk.features.runs import RunsClient
     from hatchet_sdk.worker.worker import Worker
 
@@ -81,6 +82,13 @@ class Hatchet:
     def tenant_id(self) -> str:
         """The tenant that the token belongs to."""
         return self.config.tenant_id
+
+    @cached_property
+    def event(self) -> EventClient:
+        """Push events."""
+        from hatchet_sdk.features.events import EventClient
+
+        return EventClient(self.client)
 
     @cached_property
     def runs(self) -> RunsClient:

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import subprocess
 import sys
+import uuid
 from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from run_strategies import versions
 
+from hatchet.core.conditions import Action, Condition, Kind
 from hatchet.core.definitions import (
+    Idempotency,
+    IdempotencyMethod,
     StoredVersion,
     TaskDefinition,
     WorkflowDefinition,
@@ -20,6 +28,9 @@ from hatchet.core.definitions import (
     to_json,
     topological,
 )
+from hatchet.core.labels import Comparator, DesiredLabel
+from hatchet.grpc.condition_messages import conditions_of
+from hatchet_contracts.v1.shared import condition_pb2 as pb
 
 
 def task(readable_id: str = "step", **options: object) -> TaskDefinition:
@@ -30,6 +41,21 @@ def workflow(*tasks: TaskDefinition, **options: object) -> WorkflowDefinition:
     return WorkflowDefinition(**{"name": "Flow", "tasks": tasks or (task(),), **options})  # type: ignore[arg-type]
 
 
+def condition(**options: object) -> Condition:
+    plain = {"kind": Kind.EVENT, "action": Action.QUEUE, "or_group": 0, "data_key": "k", "event_key": "e"}
+    return Condition(**{**plain, **options})  # type: ignore[arg-type]
+
+
+CONDITIONS = (
+    condition(event_scope="s", expression="input.n > 1"),
+    condition(kind=Kind.SLEEP, event_key=None, sleep_for="1h30m", action=Action.SKIP, or_group=1),
+    condition(kind=Kind.PARENT, event_key=None, parent="One", expression="output.ok", action=Action.CANCEL),
+)
+LABELS = (
+    DesiredLabel(key="memory", value=16, comparator=Comparator.GREATER_THAN, required=True),
+    DesiredLabel(key="zone", value="eu", weight=-5),
+)
+IDEMPOTENCY = Idempotency(expression="input.id", ttl_ms=5, method=IdempotencyMethod.STATUS)
 FULL = workflow(
     task(
         "One",
@@ -40,8 +66,11 @@ FULL = workflow(
         backoff_max_seconds=10,
         is_durable=True,
         slot_requests={"gpu": 2},
+        worker_labels=LABELS,
     ),
-    task("two", parents=("One",)),
+    task("two", parents=("One",), conditions=CONDITIONS),
+    on_failure=task("fail", retries=2),
+    idempotency=IDEMPOTENCY,
     description="d",
     version="v1",
     default_priority=2,
@@ -92,10 +121,93 @@ def test_c_3_29_order_of_listing_and_default_slots_change_no_checksum() -> None:
         workflow(version="x"),
         workflow(default_priority=1),
         workflow(input_json_schema="{}"),
+        workflow(on_failure=task("b")),
+        workflow(idempotency=IDEMPOTENCY),
+        workflow(task(worker_labels=LABELS)),
+        workflow(task(conditions=CONDITIONS[:1])),
     ],
 )
 def test_c_3_30_every_change_changes_the_checksum(changed: WorkflowDefinition) -> None:
     assert checksum(changed) != checksum(workflow())
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        replace(FULL, on_failure=task("fail", retries=3)),
+        replace(FULL, on_failure=None),
+        replace(FULL, tasks=(*FULL.tasks, task("fail", retries=2)), on_failure=None),
+        replace(FULL, idempotency=replace(IDEMPOTENCY, ttl_ms=6)),
+        replace(FULL, idempotency=replace(IDEMPOTENCY, method=IdempotencyMethod.TTL)),
+        replace(FULL, idempotency=replace(IDEMPOTENCY, expression="input.key")),
+        *(
+            replace(
+                FULL,
+                tasks=(replace(FULL.tasks[0], worker_labels=(replace(LABELS[0], **change), LABELS[1])), FULL.tasks[1]),
+            )  # type: ignore[arg-type]
+            for change in (
+                {"key": "x"},
+                {"value": 17},
+                {"value": "16"},
+                {"comparator": Comparator.EQUAL},
+                {"required": False},
+                {"weight": 1},
+            )
+        ),
+    ],
+)
+def test_c_3_30_every_change_of_an_on_failure_task_idempotency_or_label_counts(changed: WorkflowDefinition) -> None:
+    assert checksum(changed) != checksum(FULL)
+
+
+@pytest.mark.parametrize(
+    ("number", "change"),
+    [
+        (0, {"kind": Kind.SLEEP, "sleep_for": "1s", "event_key": None}),
+        (0, {"action": Action.SKIP}),
+        (0, {"or_group": 7}),
+        (0, {"data_key": "other"}),
+        (0, {"expression": ""}),
+        (0, {"event_key": "other"}),
+        (0, {"event_scope": None}),
+        (1, {"sleep_for": "90m"}),
+        (2, {"parent": "two"}),
+    ],
+)
+def test_c_3_30_every_change_of_a_condition_counts(number: int, change: dict[str, object]) -> None:
+    changed = list(CONDITIONS)
+    changed[number] = replace(CONDITIONS[number], **change)  # type: ignore[arg-type]
+    assert checksum(workflow(task(conditions=tuple(changed)))) != checksum(workflow(task(conditions=CONDITIONS)))
+
+
+def or_groups(*groups: str) -> pb.TaskConditions:
+    """Conditions of a client with these or-group ids, two sleeps and one event for each."""
+    base = {"action": pb.QUEUE, "readable_data_key": "k"}
+    return pb.TaskConditions(
+        sleep_conditions=[
+            pb.SleepMatchCondition(base=pb.BaseMatchCondition(**base, or_group_id=group), sleep_for=f"{number}s")  # type: ignore[arg-type]
+            for number, group in itertools.product((1, 2), groups)
+        ],
+        user_event_conditions=[
+            pb.UserEventMatchCondition(base=pb.BaseMatchCondition(**base, or_group_id=group), user_event_key="e")  # type: ignore[arg-type]
+            for group in groups
+        ],
+    )
+
+
+def test_c_3_30_a_client_that_starts_again_with_new_or_group_ids_makes_no_new_version() -> None:
+    def at_a_start(count: int) -> str:
+        ids = [str(uuid.uuid4()) for _ in range(count)]
+        return checksum(workflow(task(conditions=conditions_of(or_groups(*ids)))))
+
+    assert at_a_start(2) == at_a_start(2)
+    assert at_a_start(2) != at_a_start(1)
+    together = checksum(workflow(task(conditions=conditions_of(or_groups("a", "a")))))
+    assert together != checksum(workflow(task(conditions=conditions_of(or_groups("a", "b")))))
+
+
+def test_c_3_19_an_empty_or_group_id_is_a_group_of_its_own() -> None:
+    assert [one.or_group for one in conditions_of(or_groups("", "a"))] == [0, 1, 2, 1, 3, 1]
 
 
 def test_c_3_29_checksum_is_the_same_in_every_process() -> None:
@@ -119,7 +231,7 @@ def test_c_3_29_checksum_is_the_same_in_every_process() -> None:
 
 
 def test_the_stored_form_gives_the_definition_back() -> None:
-    ids = {"One": "id-1", "two": "id-2"}
+    ids = {"One": "id-1", "two": "id-2", "fail": "id-3"}
     stored = to_json(FULL, ids)
     assert from_json(stored) == (FULL, ids)
     # jsonb reorders keys and changes white space.
@@ -127,13 +239,56 @@ def test_the_stored_form_gives_the_definition_back() -> None:
     assert checksum(from_json(stored)[0]) == checksum(FULL)
 
 
+@given(versions())
+def test_any_graph_with_any_conditions_is_stored_as_it_is(version: StoredVersion) -> None:
+    tasks = tuple(one.definition for one in version.tasks)
+    last = tasks[-1] if version.graph.on_failure is not None else None
+    definition = workflow(*(tasks[:-1] if last else tasks), on_failure=last)
+    ids = {one.definition.readable_id: one.id for one in version.tasks}
+    assert from_json(to_json(definition, ids)) == (definition, ids)
+
+
+@given(versions(), st.randoms())
+def test_c_3_29_any_order_of_listing_is_the_same_version(version: StoredVersion, random: st.DataObject) -> None:
+    last = version.graph.on_failure
+    tasks = [one.definition for one in version.tasks if one.index != last]
+    mixed = list(tasks)
+    random.shuffle(mixed)  # type: ignore[attr-defined]
+    assert checksum(workflow(*tasks)) == checksum(workflow(*mixed))
+    ordered = topological(tasks)
+    assert len(ordered) == len(tasks)
+    for number, one in enumerate(ordered):
+        assert set(one.parents) <= {other.readable_id for other in ordered[:number]}
+
+
+def test_c_0_6_a_single_task_that_waits_for_nothing_is_a_run_of_its_own() -> None:
+    def is_plain(definition: WorkflowDefinition) -> bool:
+        ids = {one.readable_id: one.readable_id for one in definition.all_tasks}
+        return stored_version(definition, ids, version_id="v", tenant_id="t", workflow_id="w", order=1).is_plain
+
+    assert is_plain(workflow())
+    assert is_plain(workflow(task(worker_labels=LABELS), idempotency=IDEMPOTENCY))
+    # C-3.43: with an on-failure task it is a run of two tasks.
+    assert not is_plain(workflow(on_failure=task("fail")))
+    assert not is_plain(workflow(task("a"), task("b")))
+    assert not is_plain(workflow(task(conditions=CONDITIONS[:1])))
+
+
+def test_the_tasks_of_a_version_are_numbered_with_the_on_failure_task_last() -> None:
+    ids = {"One": "id-1", "two": "id-2", "fail": "id-3"}
+    version = stored_version(FULL, ids, version_id="v", tenant_id="t", workflow_id="w", order=3)
+    assert [(one.index, one.id) for one in version.tasks] == [(0, "id-1"), (1, "id-2"), (2, "id-3")]
+    assert version.graph.on_failure == 2
+    assert [version.step(one.id) for one in version.tasks] == list(version.tasks)
+    assert version.idempotency == IDEMPOTENCY
+
+
 def test_a_stored_version_has_its_seconds_computed() -> None:
-    version = stored_version(
-        FULL, {"One": "id-1", "two": "id-2"}, version_id="v", tenant_id="t", workflow_id="w", order=3
-    )
+    ids = {"One": "id-1", "two": "id-2", "fail": "id-3"}
+    version = stored_version(FULL, ids, version_id="v", tenant_id="t", workflow_id="w", order=3)
     assert isinstance(version, StoredVersion)
     assert (version.id, version.order, version.name, version.default_priority) == ("v", 3, "Flow", 2)
-    first, second = version.tasks
+    first, second, _ = version.tasks
     assert (first.id, first.execution_timeout_seconds, first.schedule_timeout_seconds) == ("id-1", 3600.0, 10.0)
     assert first.slots == {"gpu": 2}
     # C-3.12: the defaults.

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
-from heapq import heappush
+from heapq import heappop, heappush
 
 from hatchet.core.durations import parse_duration
 from hatchet.core.errors import InvalidArgument
@@ -33,11 +33,10 @@ class PauseSettings:
     crons: DuringPause = DuringPause.QUEUE
     scheduled: DuringPause = DuringPause.QUEUE
 
-    @property
-    def queue_ttl_seconds(self) -> float:
-        """Seconds of :attr:`queue_ttl`. Raises InvalidArgument when it is no duration."""
+    def __post_init__(self) -> None:
+        """Raises InvalidArgument when the TTL is no duration."""
         try:
-            return parse_duration(self.queue_ttl, days=True)
+            parse_duration(self.queue_ttl, days=True)
         except InvalidArgument as error:
             raise InvalidArgument(f"pausedWorkflowQueueTTL: {error.message}") from None
 
@@ -53,25 +52,15 @@ class Pause:
     """When the pause before ended."""
 
 
-class _Waiting:
-    """The held tasks of one workflow, oldest first."""
-
-    __slots__ = ("heap", "size")
-
-    def __init__(self) -> None:
-        self.heap: list[tuple[float, str, ReadyTask]] = []
-        """By when they were ready; those that were discarded are dropped when they come up."""
-        self.size = 0
-
-
 class HeldTasks:
     """The pauses of a tenant's workflows, and the ready tasks that wait for their end. One task per id."""
 
     def __init__(self) -> None:
         self._pauses: dict[str, Pause] = {}
-        self._waiting: dict[str, _Waiting] = {}
-        """Workflow id to tasks; no workflow is without."""
         self._by_id: dict[str, ReadyTask] = {}
+        self._by_workflow: dict[str, list[_Entry]] = {}
+        """Heaps. What was discarded stays in its heap until it comes up, which it does within the queue TTL."""
+        self._sequence = 0
 
     def __len__(self) -> int:
         return len(self._by_id)
@@ -85,6 +74,10 @@ class HeldTasks:
     def get(self, task_id: str) -> ReadyTask | None:
         return self._by_id.get(task_id)
 
+    def paused(self) -> set[str]:
+        """The ids of the paused workflows."""
+        return {workflow_id for workflow_id, pause in self._pauses.items() if pause.paused_at is not None}
+
     def is_paused(self, task: ReadyTask) -> bool:
         """Whether the task's workflow is paused."""
         pause = self._pauses.get(task.version.workflow_id)
@@ -97,54 +90,66 @@ class HeldTasks:
         return task.ready_at if resumed_at is None else max(task.ready_at, resumed_at)
 
     def change(self, pauses: Mapping[str, Pause]) -> list[ReadyTask]:
-        """Take over the pauses of all workflows (id to pause); the tasks that wait no more, in their order."""
+        """Take over the pauses of all workflows (by workflow id); returns the tasks that wait no more, in their order."""
         self._pauses = dict(pauses)
-        over = [workflow_id for workflow_id in self._waiting if not self._holds(workflow_id)]
-        entries = [entry for workflow_id in over for entry in self._waiting.pop(workflow_id).heap]
-        released = [task for _, _, task in sorted(entries) if self._by_id.get(task.id) is task]
+        over = self._by_workflow.keys() - self.paused()
+        entries = sorted(entry for workflow_id in over for entry in self._by_workflow.pop(workflow_id))
+        released = [entry[-1] for entry in entries if self._is_held(entry)]
         for task in released:
             del self._by_id[task.id]
-        return [_anew(task, self.ready_at(task)) for task in sorted(released, key=self.ready_at)]
+        return sorted((_anew(task, self.ready_at(task)) for task in released), key=lambda task: task.ready_at)
 
     def push(self, task: ReadyTask) -> None:
         """Hold a task of a paused workflow. A task that is already here is left as it is."""
         if task.id in self._by_id:
             return
         self._by_id[task.id] = task
-        workflow_id = task.version.workflow_id
-        waiting = self._waiting.get(workflow_id)
-        if waiting is None:
-            waiting = self._waiting[workflow_id] = _Waiting()
-        waiting.size += 1
-        heappush(waiting.heap, (task.ready_at, task.id, task))
+        self._sequence += 1
+        heap = self._by_workflow.setdefault(task.version.workflow_id, [])
+        heappush(heap, (task.ready_at, task.id, self._sequence, task))
 
     def discard(self, task_id: str) -> ReadyTask | None:
         """Take a task out (cancelled, ended elsewhere)."""
-        task = self._by_id.pop(task_id, None)
-        if task is not None:
-            workflow_id = task.version.workflow_id
-            waiting = self._waiting[workflow_id]
-            waiting.size -= 1
-            if not waiting.size:
-                del self._waiting[workflow_id]
-            elif len(waiting.heap) > 2 * waiting.size + 100:
-                self._compact(waiting)
-        return task
+        return self._by_id.pop(task_id, None)
 
     def expired(self, now: float, limit: int) -> list[ReadyTask]:
-        """Tasks that have been held for longer than the queue TTL (C-4.54), oldest first; they stay until discarded."""
+        """Tasks held for longer than the queue TTL (C-4.54), of each workflow the oldest first; they stay until discarded."""
         found: list[ReadyTask] = []
-        for workflow_id, waiting in self._waiting.items():
+        for workflow_id, heap in self._by_workflow.items():
             pause = self._pauses[workflow_id]
             horizon = now - pause.queue_ttl_seconds
-            if pause.paused_at is None or pause.paused_at >= horizon:
-                continue
-            self._drop_dead(waiting)
-            if waiting.heap and waiting.heap[0][0] < horizon:
-                self._compact(waiting)
-                waiting.heap.sort()
-                for ready_at, _, task in waiting.heap:
-                    if ready_at >= horizon or len(found) >= limit:
-                        break
-                    found.append(task)
+            if pause.paused_at is not None and pause.paused_at < horizon:
+                found.extend(self._ready_before(heap, horizon, limit - len(found)))
         return found
+
+    def _ready_before(self, heap: list[_Entry], horizon: float, limit: int) -> list[ReadyTask]:
+        taken: list[_Entry] = []
+        while heap and heap[0][0] < horizon and len(taken) < limit:
+            entry = heappop(heap)
+            if self._is_held(entry):
+                taken.append(entry)
+        for entry in taken:
+            heappush(heap, entry)
+        return [entry[-1] for entry in taken]
+
+    def _is_held(self, entry: _Entry) -> bool:
+        return self._by_id.get(entry[1]) is entry[-1]
+
+
+_Entry = tuple[float, str, int, ReadyTask]
+"""Sorts by when the task was ready; the number tells entries of one task apart, so that tasks are never compared."""
+
+
+def _anew(task: ReadyTask, ready_at: float) -> ReadyTask:
+    return ReadyTask(
+        task.id,
+        task.version,
+        task.priority,
+        ready_at,
+        task.attempt,
+        task.app_retries,
+        task.internal_retries,
+        step=task.step,
+        run_id=task.run_id,
+        labels=task.labels,
+    )

@@ -248,6 +248,9 @@ class ReadyQueues:
     def __contains__(self, task_id: str) -> bool:
         return task_id in self._by_id
 
+    def __iter__(self) -> Iterator[ReadyTask]:
+        return iter(self._by_id.values())
+
     def get(self, task_id: str) -> ReadyTask | None:
         return self._by_id.get(task_id)
 
@@ -321,11 +324,14 @@ class ReadyQueues:
         return found
 
     def oldest_ids(self) -> Iterator[str]:
-        """For each schedule timeout the oldest that waits or is being assigned: candidates for the low-watermark."""
+        """For each schedule timeout the oldest that waits or is being assigned: candidates for the low-watermark.
+
+        Not the first in the order of timeouts: a retry, and a task whose workflow was paused, is ready late and made early.
+        """
         for tasks in self._expiry.values():
             _compact(tasks, len(self._by_id))
             if tasks:
-                yield tasks[0].id
+                yield min(task.id for task in tasks if task.place != GONE)
 
     def _queue(self, task: ReadyTask) -> ActionQueue:
         action = task.step.definition.action

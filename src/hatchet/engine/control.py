@@ -139,6 +139,9 @@ class Control:
             name = run.row.id if run.row.id in asked else task_id
             if facts.outcome is not None or name not in asked:
                 continue
+            if index == run.version.graph.on_failure and not facts.is_decided and name == run.row.id:
+                # Once the others have ended without a failure it is skipped (C-6.49).
+                continue
             state = run.tasks[index]
             task = run.attempt(index, labels)
             where = None if facts.is_decided else State.PENDING

@@ -138,6 +138,10 @@ class Endings:
             if following is None:
                 self._publish(ending)
                 ended_runs.setdefault(ending.tenant_id, []).append(ending.task.id)
+        for tenant_id in {ending.tenant_id for ending in batch}:
+            owner = self._owners.get(tenant_id)
+            if owner is not None:
+                owner.settle()
         if self._bus.has_peers:
             for tenant_id, ids in elsewhere.items():
                 self._bus.publish_ids("touched", ids, tenant=tenant_id)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Protocol
 
+from hatchet.core.held import Pause
 from hatchet.core.messages import EventRecord
 from hatchet.core.payloads import TaskPayload
 from hatchet.core.ready_queue import ReadyTask
@@ -121,12 +122,20 @@ class Owner(Protocol):
         """An attempt has ended; ``following`` is the attempt that this opened."""
         ...
 
+    def settle(self) -> None:
+        """The attempts that ended together have all been told."""
+        ...
+
     def pushed(self, records: list[EventRecord]) -> None:
         """Events were committed."""
         ...
 
     def touched(self, task_ids: list[str]) -> None:
         """Something happened to these tasks that only the rows tell."""
+        ...
+
+    def paused(self, pauses: Mapping[str, Pause]) -> None:
+        """The pauses of all workflows were read, by workflow id."""
         ...
 
     def worker_changed(self, worker_id: str) -> None:

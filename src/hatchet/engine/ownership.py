@@ -11,6 +11,7 @@ import structlog
 from hatchet.engine.bus import Bus
 from hatchet.engine.component import Background
 from hatchet.engine.memory import Flights, Owners
+from hatchet.engine.pausing import Pausing
 from hatchet.engine.rebuild import Rebuild
 from hatchet.engine.recovery import recover
 from hatchet.engine.registration import Registration
@@ -45,6 +46,7 @@ class Ownership:
         flights: Flights,
         rebuild: Rebuild,
         run_facts: RunFacts,
+        pausing: Pausing,
         bus: Bus,
         make_scheduler: Callable[[str, HeldLease], TenantScheduler],
         make_watch: Callable[[TenantScheduler], Watch],
@@ -56,6 +58,7 @@ class Ownership:
         self._flights = flights
         self._rebuild = rebuild
         self._run_facts = run_facts
+        self._pausing = pausing
         self._make_scheduler = make_scheduler
         self._make_watch = make_watch
         self._owned: dict[str, _Owned] = {}
@@ -101,6 +104,7 @@ class Ownership:
                     self._workers,
                     self._rebuild,
                     self._run_facts,
+                    self._pausing,
                 )
                 break
             except Exception as error:

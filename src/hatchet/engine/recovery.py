@@ -5,8 +5,8 @@ The lease was taken before anything is read here, so the previous owner's writes
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Sequence
+from heapq import heapify, heappop, heappush
 
 import structlog
 
@@ -14,6 +14,7 @@ from hatchet.core.ids import lowest_at
 from hatchet.core.ready_queue import ReadyTask
 from hatchet.engine.adoption import adopt
 from hatchet.engine.memory import Flight
+from hatchet.engine.pausing import Pausing
 from hatchet.engine.rebuild import Rebuild, flight_of, ready_task
 from hatchet.engine.registration import Registration
 from hatchet.engine.run_facts import RunFacts
@@ -38,20 +39,20 @@ async def recover(
     workers: Workers,
     rebuild: Rebuild,
     run_facts: RunFacts,
+    pausing: Pausing,
 ) -> None:
     """Fill an empty scheduler from the rows and let it begin."""
     tenant_id = scheduler.tenant_id
     since = scheduler.lease.low_watermark or NOTHING
+    await pausing.refresh(tenant_id)
     open_rows = await database.fetch("task_open_assignments", tenant_id, since)
     await workers.refresh(tenant_id, list({str(row["worker_id"]) for row in open_rows}))
     running = await _tasks(registration, open_rows, "assigned_at")
     for row, task in zip(open_rows, running, strict=True):
         scheduler.fly(_flight(tenant_id, row, task))
     retry_rows = await database.fetch("task_open_retries", tenant_id, since)
-    retries = deque(sorted(await _tasks(registration, retry_rows, "ready_at"), key=lambda task: task.ready_at))
+    retries = await _tasks(registration, retry_rows, "ready_at")
     waiting = await _load_waiting(scheduler, database, registration, since, retries)
-    for task in retries:
-        scheduler.enqueue(task)
     again = await reopened(database, tenant_id)
     scheduler.loaded()
     runs = await _load_runs(scheduler, database, run_facts, since)
@@ -98,20 +99,29 @@ async def _load_reopened(
 
 
 async def _load_waiting(
-    scheduler: TenantScheduler, database: Database, registration: Registration, since: str, retries: deque[ReadyTask]
+    scheduler: TenantScheduler, database: Database, registration: Registration, since: str, retries: list[ReadyTask]
 ) -> int:
-    """First attempts, and between them the retries that were ready before: schedule timeouts pass in that order."""
+    """First attempts, and between them the retries that were ready before: schedule timeouts pass in that order.
+
+    A first attempt that waited for the end of a pause has its place in that order, too.
+    """
+    later = [(scheduler.held.ready_at(task), task.id, task) for task in retries]
+    heapify(later)
     cursor, count = since, 0
     while True:
         rows = await database.fetch("task_never_assigned", scheduler.tenant_id, cursor, PAGE)
         for task in await _tasks(registration, rows, "ready_at"):
-            while retries and retries[0].ready_at <= task.ready_at:
-                scheduler.enqueue(retries.popleft())
-            scheduler.enqueue(task)
+            ready_at = scheduler.held.ready_at(task)
+            heappush(later, (ready_at, task.id, task))
+            while later and later[0][0] <= task.ready_at:
+                scheduler.enqueue(heappop(later)[2])
         count += len(rows)
         if len(rows) < PAGE:
-            return count
+            break
         cursor = str(rows[-1]["id"])
+    while later:
+        scheduler.enqueue(heappop(later)[2])
+    return count
 
 
 async def ready_tasks(registration: Registration, rows: Sequence[Row]) -> list[ReadyTask]:

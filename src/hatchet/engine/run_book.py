@@ -74,6 +74,8 @@ class RunBook:
         self._enqueue = enqueue
         self._mine: dict[str, OpenRun] = {}
         self._reopened: set[str] = set()
+        self._unsettled: dict[str, list[int]] = {}
+        """Tasks that have ended, by run, and of which nothing followed yet."""
         self._sleeps = Sleeps(clock, self._woken)
         self._waits = EventWaits(tenant_id, lease, database, clock, self._matched)
         self._writes: Batcher[Write, None] = Batcher("run-ends", self._write, maximum=WRITE_MAXIMUM)
@@ -128,12 +130,20 @@ class RunBook:
             self._waits.forget(run_id)
 
     def ended(self, task: ReadyTask, outcome: Outcome, at: float, output: str | None, error: str | None) -> None:
-        """A task's last attempt has ended."""
+        """A task's last attempt has ended; what follows is decided by :meth:`settle`."""
         run = self._mine.get(task.run_id or "")
         if run is None or not run.state.ended(task.step.index, task.attempt, outcome, at, output):
             return
         self._runs.keep_end(run, task.step.index, TaskEnd(outcome, output, error))
-        self.advance(run, run.state.after(task.step.index))
+        self._unsettled.setdefault(run.id, []).append(task.step.index)
+
+    def settle(self) -> None:
+        """Decide what follows from the ends that were told: all that were committed together are known before that."""
+        unsettled, self._unsettled = self._unsettled, {}
+        for run_id, indexes in unsettled.items():
+            run = self._mine.get(run_id)
+            if run is not None:
+                self.advance(run, [after for index in indexes for after in run.state.after(index)])
 
     def retried(self, task: ReadyTask) -> None:
         """A further attempt of a task is open."""

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Protocol
 
 import structlog
 
 from hatchet.core.clock import Clock
 from hatchet.core.errors import Unavailable
+from hatchet.core.held import HeldTasks, Pause
 from hatchet.core.messages import EventRecord
 from hatchet.core.placement import WorkerPool, WorkerSlots, place
 from hatchet.core.ready_queue import GONE, ReadyQueues, ReadyTask
@@ -64,6 +65,7 @@ class TenantScheduler:
         self.took_at = clock.now()
         self.queues = ReadyQueues()
         self.backoff = Backoff()
+        self.held = HeldTasks()
         self.pool = WorkerPool()
         self.flying: dict[str, Flight] = {}
         self.touched_ids: set[str] = set()
@@ -96,7 +98,7 @@ class TenantScheduler:
             return
         for task in tasks:
             if not self.knows(task.id):
-                self.queues.push(task)
+                self._line_up(task)
         self._wake.set()
 
     def opened(self, runs: list[OpenRun]) -> None:
@@ -123,6 +125,9 @@ class TenantScheduler:
             self.runs.closed(task.id, at)
         self._wake.set()
 
+    def settle(self) -> None:
+        self.runs.settle()
+
     def pushed(self, records: list[EventRecord]) -> None:
         if self.is_loading:
             self._early_events.extend(records)
@@ -131,6 +136,17 @@ class TenantScheduler:
 
     def touched(self, task_ids: list[str]) -> None:
         self.touched_ids.update(task_ids)
+
+    def paused(self, pauses: Mapping[str, Pause]) -> None:
+        before = self.held.paused()
+        released = self.held.change(pauses)
+        if self.held.paused() - before:
+            for task in [task for task in self.queues if self.held.is_paused(task)]:
+                self.queues.discard(task.id)
+                self.held.push(task)
+        for task in released:
+            self.queues.push(task)
+            self._wake.set()
 
     def worker_changed(self, worker_id: str) -> None:
         record = self._workers.get(worker_id)
@@ -157,6 +173,7 @@ class TenantScheduler:
             or task_id in self.queues
             or task_id in self._placing
             or task_id in self.backoff
+            or task_id in self.held
             or task_id in self.runs
         )
 
@@ -165,18 +182,22 @@ class TenantScheduler:
         return self.attempt_of(task_id) is not None
 
     def backlog(self) -> int:
-        return len(self.queues) + len(self._early)
+        return len(self.queues) + len(self.held) + len(self._early)
 
     def waiting(self, task_id: str) -> ReadyTask | None:
-        return self.queues.get(task_id) or self._placing.get(task_id) or self.backoff.get(task_id)
+        return (
+            self.queues.get(task_id)
+            or self._placing.get(task_id)
+            or self.backoff.get(task_id)
+            or self.held.get(task_id)
+        )
 
     # What recovery and the watch do ---------------------------------------------------------------------------------
 
     def enqueue(self, task: ReadyTask) -> None:
-        """Put an attempt where it belongs: the queue, or the wait for its delay."""
+        """Put an attempt where it belongs: the queue, the wait for its delay, or the wait for the end of a pause."""
         if task.ready_at <= self._clock.now():
-            self.queues.push(task)
-            self._wake.set()
+            self._line_up(task)
         else:
             self.backoff.push(task)
             self._arm()
@@ -197,7 +218,7 @@ class TenantScheduler:
             self._flights.end(task_id, flight.task.attempt)
             if not flight.is_released:
                 self._free(flight)
-        for waits in (self.queues, self.backoff):
+        for waits in (self.queues, self.backoff, self.held):
             task = waits.get(task_id)
             if task is not None and task.attempt <= attempt:
                 waits.discard(task_id)
@@ -329,10 +350,13 @@ class TenantScheduler:
     def _return(self, placed: list[tuple[ReadyTask, WorkerSlots]]) -> None:
         for task, worker in reversed(placed):
             worker.give_back(task.step.slots)
-            if self._placing.pop(task.id, None) is not None:
-                self.queues.put_back(task, was_away=True)
-            else:
+            if self._placing.pop(task.id, None) is None:
                 task.place = GONE
+            elif self.held.is_paused(task):
+                task.place = GONE
+                self.held.push(task)
+            else:
+                self.queues.put_back(task, was_away=True)
 
     def _admit(self, record: WorkerRecord) -> WorkerSlots:
         slots = WorkerSlots(record.id, record.row.actions, record.row.slots, record.row.labels)
@@ -359,6 +383,14 @@ class TenantScheduler:
 
     def _delays_ended(self) -> None:
         for task in self.backoff.due(self._clock.now()):
-            self.queues.push(task)
-            self._wake.set()
+            self._line_up(task)
         self._arm()
+
+    def _line_up(self, task: ReadyTask) -> None:
+        """Into the queue; while its workflow is paused, aside."""
+        if self.held.is_paused(task):
+            self.held.push(task)
+            return
+        task.ready_at = self.held.ready_at(task)
+        self.queues.push(task)
+        self._wake.set()

@@ -20,6 +20,7 @@ from hatchet.engine.dispatch import Dispatch
 from hatchet.engine.endings import Ending, Endings
 from hatchet.engine.gaps import Gaps
 from hatchet.engine.memory import Flight, policy_of
+from hatchet.engine.pausing import Pausing
 from hatchet.engine.rebuild import Rebuild, flight_of
 from hatchet.engine.recovery import ready_tasks
 from hatchet.engine.registration import Registration
@@ -58,6 +59,7 @@ class Watch(Loop):
         dispatch: Dispatch,
         rebuild: Rebuild,
         run_facts: RunFacts,
+        pausing: Pausing,
         bus: Bus,
         clock: Clock,
         instance_id: str,
@@ -72,6 +74,7 @@ class Watch(Loop):
         self._dispatch = dispatch
         self._rebuild = rebuild
         self._run_facts = run_facts
+        self._pausing = pausing
         self._bus = bus
         self._clock = clock
         self._instance_id = instance_id
@@ -84,10 +87,13 @@ class Watch(Loop):
         self._turns += 1
         now = self._clock.now()
         await self._expire_waiting(now)
+        await self._pausing.expire(self._scheduler)
         await self._expire_running(now)
         await self._look_at_workers(now)
         await self._repair_hand_overs(now)
         await self._gaps.look()
+        if self._turns % (PEER_POLL_TURNS if self._bus.has_peers else LOCAL_CHECK_TURNS) == 0:
+            await self._pausing.refresh(self._scheduler.tenant_id)
         if self._bus.has_peers and self._turns % PEER_POLL_TURNS == 0:
             await self._poll_peers(now)
         await self._reconcile()
@@ -236,6 +242,7 @@ class Watch(Loop):
                 if state.opened_at > state.inserted_at and task.run_id is None:
                     scheduler.runs.reopened(task.id)
                 self._agree(state, task)
+            scheduler.settle()
 
     def _agree(self, state: TaskState, task: ReadyTask) -> None:
         scheduler = self._scheduler
@@ -302,6 +309,7 @@ class Watch(Loop):
             *scheduler.queues.oldest_ids(),
             *scheduler.flying,
             *(task.id for task in scheduler.backoff),
+            *(task.id for task in scheduler.held),
             *((oldest,) if (oldest := scheduler.runs.oldest()) is not None else ()),
         ]
         watermark = lowest_at(time_of(min(candidates)) - WATERMARK_SAFETY_SECONDS)

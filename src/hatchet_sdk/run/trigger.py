@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
+from google.protobuf.message import Message
 from pydantic_core import to_json
 
 from hatchet_contracts.v1.shared.trigger_pb2 import TriggerWorkflowRequest
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from hatchet_sdk.config import ClientConfig
     from hatchet_sdk.declare.options import TriggerWorkflowOptions
     from hatchet_sdk.wire.connection import Connection
+
+M = TypeVar("M", bound=Message)
 
 MAX_BULK_WORKFLOW_RUN_BATCH_SIZE = 1000
 CHUNKS_IN_FLIGHT = 3
@@ -73,14 +76,15 @@ def _metadata(workflow_name: str, options: TriggerWorkflowOptions) -> str | None
         raise TypeError(f"additional_metadata of a run of '{workflow_name}' cannot become JSON: {error}") from error
 
 
-def chunks(requests: Sequence[TriggerWorkflowRequest], limit_bytes: int) -> Iterator[Sequence[TriggerWorkflowRequest]]:
-    """``requests`` in order, in pieces of at most 1000 items and ``limit_bytes`` (C-4.5).
+def chunks(requests: Sequence[M], limit_bytes: int, *, added_bytes: int = 0) -> Iterator[Sequence[M]]:
+    """``requests`` in order, in pieces of at most 1000 items and ``limit_bytes`` (C-4.5, C-12.3).
 
-    A single item above the limit travels alone and is refused with its own error.
+    ``added_bytes`` counts on top of each item. A single item above the limit travels alone and is refused with its own
+    error.
     """
     start = size = 0
     for index, request in enumerate(requests):
-        item = request.ByteSize() + FRAME_BYTES
+        item = request.ByteSize() + FRAME_BYTES + added_bytes
         if index > start and (index - start >= MAX_BULK_WORKFLOW_RUN_BATCH_SIZE or size + item > limit_bytes):
             yield requests[start:index]
             start, size = index, 0

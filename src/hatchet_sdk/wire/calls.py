@@ -74,6 +74,8 @@ class Calls:
         self._run_details = unary("/v1.AdminService/GetRunDetails", v1.GetRunDetailsRequest, v1.GetRunDetailsResponse)
         self._cancel = unary("/v1.AdminService/CancelTasks", v1.CancelTasksRequest, v1.CancelTasksResponse)
         self._replay = unary("/v1.AdminService/ReplayTasks", v1.ReplayTasksRequest, v1.ReplayTasksResponse)
+        self._push = unary("/EventsService/Push", e.PushEventRequest, e.Event)
+        self._bulk_push = unary("/EventsService/BulkPush", e.BulkPushEventRequest, e.Events)
         self._put_log = unary("/EventsService/PutLog", e.PutLogRequest, e.PutLogResponse)
         self._put_chunk = unary("/EventsService/PutStreamEvent", e.PutStreamEventRequest, e.PutStreamEventResponse)
         self._pause_rate_limit = unary(
@@ -226,6 +228,18 @@ class Calls:
         """Set the given labels, keep the others (C-2.40)."""
         request = dispatcher_pb2.UpsertWorkerLabelsRequest(worker_id=worker_id, labels=worker_labels(labels))
         await self._call("UpsertWorkerLabels", self._labels, request, self._ordinary)
+
+    async def push_event(self, request: events_pb2.PushEventRequest) -> events_pb2.Event:
+        """Store an event; it starts and releases what waits for it (C-12.2)."""
+        return await self._call("Push", self._push, request, self._ordinary, compression=self._compression(request))
+
+    async def bulk_push_events(self, events: Sequence[events_pb2.PushEventRequest]) -> list[events_pb2.Event]:
+        """Store up to 1000 events, all or none; the answers are in their order (C-12.3)."""
+        request = events_pb2.BulkPushEventRequest(events=events)
+        answer = await self._call(
+            "BulkPush", self._bulk_push, request, self._ordinary, compression=self._compression(request)
+        )
+        return list(answer.events)
 
     async def put_log(self, request: events_pb2.PutLogRequest, *, policy: retry.RetryPolicy = retry.ONCE) -> None:
         """Store a line in the log of a task run (C-13.1)."""
