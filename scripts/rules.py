@@ -8,7 +8,8 @@ A rule counts as covered when one of these names it (of a range such as "C-3.9 t
 Tests are the functions ``test_…`` of files ``test_*.py``, and the rules and invariants of hypothesis state machines in
 them. Docstrings of modules and helpers do not count: they say what a file is about, not what it proves.
 
-The numbers are in ``tests/contract/rules.json``, with those that no test of ours can name yet and why not.
+The numbers are in ``tests/contract/rules.json``, with those that no test of ours can name yet and why not: single ones,
+or a section such as "C-9". A reason does not make a rule covered, and a test that names the rule overrides it.
 ``--extract PATH`` writes the numbers again from the contract's text and keeps the reasons.
 """
 
@@ -55,10 +56,13 @@ class Rules:
 def load() -> Rules:
     """The committed rules; ends the program when a reason names an unknown rule."""
     data: dict[str, Any] = json.loads(RULES.read_text())
-    reasons = {rule: entry["why"] for entry in data["not_for_tests"] for rule in entry["rules"]}
-    unknown = sorted(reasons.keys() - data["rules"].keys())
-    if unknown:
-        sys.exit(f"{RULES.relative_to(ROOT)} gives reasons for rules that do not exist: {', '.join(unknown)}")
+    reasons: dict[str, str] = {}
+    for entry in data["not_for_tests"]:
+        for label in entry["rules"]:
+            rules = [rule for rule in data["rules"] if label in (rule, rule.split(".")[0])]
+            if not rules:
+                sys.exit(f"{RULES.relative_to(ROOT)} gives a reason for {label}, which does not exist")
+            reasons |= dict.fromkeys(rules, entry["why"])
     return Rules(data["rules"], reasons)
 
 
@@ -94,12 +98,17 @@ def named() -> dict[str, list[str]]:
     """Number of a rule to the tests that name it, each as ``path::name``."""
     found: dict[str, list[str]] = defaultdict(list)
     for path in sorted(TESTS.rglob("test_*.py")):
-        source = path.read_text()
-        comments = dict(_comments(source))
-        for test in _tests(ast.parse(source)):
-            for rule in _rules_of(test, comments):
-                found[rule].append(f"{path.relative_to(ROOT)}::{test.name}")
+        for test, rules in named_in(path.read_text()):
+            for rule in rules:
+                found[rule].append(f"{path.relative_to(ROOT)}::{test}")
     return found
+
+
+def named_in(source: str) -> Iterator[tuple[str, set[str]]]:
+    """Each test of a file with the rules that it names."""
+    comments = dict(_comments(source))
+    for test in _tests(ast.parse(source)):
+        yield test.name, _rules_of(test, comments)
 
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable
 import structlog
 
 from hatchet import __version__
+from hatchet.engine.bulk import Bulk
 from hatchet.engine.bus import Bus
 from hatchet.engine.clock import DatabaseClock, UuidIds
 from hatchet.engine.component import Component, Loop
@@ -59,6 +60,7 @@ from hatchet.store.leases import HeldLease, release_all
 from hatchet.store.migrations import migrate
 from hatchet.store.pool import Database
 from hatchet.store.workers_read import WorkersRead
+from hatchet.store.workflows_read import WorkflowsRead
 from hatchet.wiring import key_source, seed_values
 
 log = structlog.stdlib.get_logger("hatchet.server")
@@ -200,7 +202,9 @@ class Server:
             tenants=Tenants(database=database, clock=clock),
             workers=WorkersRead(database, clock, engine.workers.last_seen, FLUSH_SECONDS),
             pausing=engine.workers,
-            control=engine.control,
+            workflows=WorkflowsRead(database),
+            workflow_pausing=engine.pausing,
+            bulk=engine.bulk,
             reading=engine.reading,
             health=health,
         )
@@ -320,6 +324,7 @@ class Engine:
         )
         self.pausing = Pausing(database, self.owners, self.control, self.bus, clock)
         self.replay = Replay(database, self.owners, self.rebuild, self.run_facts, self.results, self.bus, clock)
+        self.bulk = Bulk(database, self.control, self.replay)
         self.reading = Reading(database, self.rebuild, self.run_facts, clock)
         self.trigger = Trigger(
             hot,
@@ -395,6 +400,7 @@ class Engine:
             dispatch=self.dispatch,
             reports=self.reports,
             control=self.control,
+            bulk=self.bulk,
             results=self.results,
             reading=self.reading,
             run_events=self.run_events,

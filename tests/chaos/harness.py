@@ -31,8 +31,35 @@ class Lines:
         return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
 
 
-class Client(Program):
-    """``programs/client.py``: triggers runs and waits for their results."""
+class Load(Program):
+    """A program that triggers runs, not more than ``count``, and waits for their results."""
+
+    def __init__(
+        self, name: str, directory: Path, environment: dict[str, str], program: str, count: int, *numbers: int
+    ) -> None:
+        self.count = count
+        self.is_cut_short = False
+        self.acknowledged = Lines(directory / f"{name}.acknowledged")
+        self.results = Lines(directory / f"{name}.results")
+        arguments = (self.acknowledged.path, self.results.path, count, *numbers)
+        command = [sys.executable, str(PROGRAMS / program), *map(str, arguments)]
+        super().__init__(name, command, environment, directory / f"{name}.log")
+
+    def enough(self) -> None:
+        """Trigger nothing more; what was triggered is still waited for."""
+        self.is_cut_short = True
+        self.terminate()
+
+    def acknowledged_runs(self) -> list[dict[str, Any]]:
+        """What was acknowledged: every run once, and all of them unless the load was cut short."""
+        lines = self.acknowledged.read()
+        assert len({line["run"] for line in lines}) == len(lines)
+        assert self.is_cut_short or len(lines) == self.count, f"{self.name}: {len(lines)} of {self.count} runs"
+        return lines
+
+
+class Client(Load):
+    """``programs/client.py``: runs of the task ``work``."""
 
     def __init__(
         self,
@@ -45,12 +72,24 @@ class Client(Program):
         milliseconds: int = 5,
         window: int = 400,
     ) -> None:
-        self.count = count
+        super().__init__(name, directory, environment, "client.py", count, bulk, milliseconds, window)
+
+
+class DagClient(Load):
+    """``programs/dag_client.py``: runs of workflows."""
+
+    def __init__(
+        self, name: str, directory: Path, environment: dict[str, str], *, count: int = 100_000, window: int = 48
+    ) -> None:
+        super().__init__(name, directory, environment, "dag_client.py", count, window)
+
+
+class Pusher(Program):
+    """``programs/pusher.py``: events, all the time."""
+
+    def __init__(self, name: str, directory: Path, environment: dict[str, str]) -> None:
         self.acknowledged = Lines(directory / f"{name}.acknowledged")
-        self.results = Lines(directory / f"{name}.results")
-        numbers = (str(number) for number in (count, bulk, milliseconds, window))
-        files = (str(self.acknowledged.path), str(self.results.path))
-        command = [sys.executable, str(PROGRAMS / "client.py"), *files, *numbers]
+        command = [sys.executable, str(PROGRAMS / "pusher.py"), str(self.acknowledged.path)]
         super().__init__(name, command, environment, directory / f"{name}.log")
 
 
@@ -60,9 +99,14 @@ class Chaos:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.history = Lines(directory / "history")
+        self.steps = Lines(directory / "steps")
+        self.marks = directory / "marks"
+        self.marks.mkdir()
         self.engines: list[EngineProcess] = []
         self.workers: list[Program] = []
         self.clients: list[Client] = []
+        self.dag_clients: list[DagClient] = []
+        self.pushers: list[Pusher] = []
         self._tokens: dict[str, str] = {}
 
     def engine(self, name: str = "engine", *, lost_seconds: float | None = None, **environment: str) -> EngineProcess:
@@ -75,7 +119,12 @@ class Chaos:
 
     def environment(self, engine: EngineProcess, *, address: str | None = None) -> dict[str, str]:
         """The environment of a client of ``engine``; ``address`` leads it somewhere else, such as through a proxy."""
-        environment = engine.client_environment(self._tokens[engine.name], CHAOS_HISTORY=str(self.history.path))
+        environment = engine.client_environment(
+            self._tokens[engine.name],
+            CHAOS_HISTORY=str(self.history.path),
+            CHAOS_STEPS=str(self.steps.path),
+            CHAOS_MARKS=str(self.marks),
+        )
         return environment | ({"HATCHET_CLIENT_HOST_PORT": address} if address else {})
 
     def worker(self, name: str, environment: dict[str, str], *, slots: int = 20) -> Program:
@@ -93,13 +142,27 @@ class Chaos:
         self.clients.append(client)
         return client
 
-    def await_results(self, client: Client, count: int) -> None:
+    def dag_client(self, name: str, environment: dict[str, str], **options: Any) -> DagClient:
+        """Start a client of workflows."""
+        client = DagClient(name, self.directory, environment, **options)
+        client.start()
+        self.dag_clients.append(client)
+        return client
+
+    def pusher(self, name: str, environment: dict[str, str]) -> Pusher:
+        """Start to push events."""
+        pusher = Pusher(name, self.directory, environment)
+        pusher.start()
+        self.pushers.append(pusher)
+        return pusher
+
+    def await_results(self, client: Load, count: int) -> None:
         """Wait until the client has so many results, or all."""
         wanted = min(count, client.count)
         self.wait(lambda: len(client.results) >= wanted or not client.is_running, f"{client.name} has {wanted} results")
         assert len(client.results) >= wanted, client.tail()
 
-    def await_end(self, client: Client) -> None:
+    def await_end(self, client: Load) -> None:
         """Wait until the client has all its results and has ended by itself."""
         self.wait(lambda: not client.is_running, f"{client.name} has all its results")
         assert client.process is not None
@@ -114,8 +177,11 @@ class Chaos:
 
     def tails(self) -> str:
         """The ends of all logs."""
-        return "\n".join(program.tail() for program in (*self.engines, *self.clients, *self.workers))
+        return "\n".join(program.tail() for program in (*self.engines, *self._callers(), *self.workers))
 
     def close(self) -> None:
-        for program in (*self.clients, *self.workers, *self.engines):
+        for program in (*self._callers(), *self.workers, *self.engines):
             program.kill()
+
+    def _callers(self) -> list[Program]:
+        return [*self.clients, *self.dag_clients, *self.pushers]

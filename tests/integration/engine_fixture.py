@@ -14,8 +14,11 @@ from typing import Any
 import asyncpg
 from engine_worker import DEADLINE, TENANT, Worker, until
 
+from hatchet.core.conditions import Action as Does
+from hatchet.core.conditions import Condition, Kind
 from hatchet.core.definitions import StoredVersion, TaskDefinition, WorkflowDefinition
 from hatchet.core.errors import HatchetError
+from hatchet.core.event_push import NewEvent
 from hatchet.core.history import TaskEvent
 from hatchet.core.messages import (
     RunDetails,
@@ -35,6 +38,36 @@ OTHER_TENANTS = [f"707d0855-80ab-4e1f-a156-f1c4546cbf6{number}" for number in ra
 OTHER_TENANT = OTHER_TENANTS[0]
 
 _GAPS = (TaskEventType.REQUEUED_NO_WORKER,)
+
+
+def sleep(text: str, does: Does = Does.QUEUE, group: int = 0) -> Condition:
+    """A sleep of a task, as a registered duration text; conditions of one group are alternatives."""
+    return Condition(kind=Kind.SLEEP, action=does, or_group=group, data_key=f"sleep:{text}", sleep_for=text)
+
+
+def on_event(
+    key: str, does: Does = Does.QUEUE, group: int = 0, *, when: str = "", scope: str | None = None, name: str = ""
+) -> Condition:
+    """An event that a task waits for; ``when``: an expression over it, ``name``: where the task finds its payload."""
+    return Condition(
+        kind=Kind.EVENT,
+        action=does,
+        or_group=group,
+        data_key=name or key,
+        event_key=key,
+        event_scope=scope,
+        expression=when,
+    )
+
+
+def on_parent(parent: str, when: str, does: Does = Does.QUEUE, group: int = 0) -> Condition:
+    """An expression over the output of a parent."""
+    return Condition(kind=Kind.PARENT, action=does, or_group=group, data_key=parent, parent=parent, expression=when)
+
+
+def waits(*conditions: Condition, parents: Sequence[str] = (), **options: Any) -> dict[str, Any]:
+    """The options of a task with parents and conditions, for :meth:`Instance.define_dag`."""
+    return {"parents": tuple(parents), "conditions": conditions, **options}
 
 
 class SkippingClock(DatabaseClock):
@@ -158,6 +191,17 @@ class Instance:
             worker.completes()
         return await worker.open() if is_open else worker
 
+    async def push(self, key: str, payload: str = "{}", *, scope: str | None = None) -> str:
+        """Push an event; its id."""
+        [record] = await self.engine.events.push(TENANT, [NewEvent(key=key, payload=payload, scope=scope)])
+        return record.id
+
+    async def cancel(self, *ids: str) -> list[str]:
+        return await self.engine.control.cancel(TENANT, ids)
+
+    async def replay(self, *ids: str) -> list[str]:
+        return await self.engine.replay.replay(TENANT, ids)
+
     async def details(self, run_id: str) -> RunDetails:
         return await self.engine.reading.run_details(TENANT, run_id)
 
@@ -199,6 +243,53 @@ class Instance:
         for other in alive:
             await other.beat()
 
+    async def pass_time(self, seconds: float, *alive: Worker) -> None:
+        """That many seconds pass, in which these workers beat: sleeps and retry delays end, the watch looks."""
+        left = seconds
+        while left > 0:
+            step = min(left, 10.0)
+            left -= step
+            self.clock.skip(step)
+            for worker in alive:
+                await worker.beat()
+        self.scheduler.runs._sleeps.ring()
+        self.scheduler._delays_ended()
+        await self.watched()
+
+    async def outcomes(self, run_id: str) -> dict[str, str]:
+        """What became of each task of a run: its output, or its status and error."""
+        details = await self.details(run_id)
+        return {task.readable_id: task.output or f"{task.status.value}:{task.error or ''}" for task in details.tasks}
+
+    async def task_ids(self, run_id: str) -> dict[str, str]:
+        """Readable id to task id, of the tasks that exist."""
+        return {task.readable_id: task.task_id for task in (await self.details(run_id)).tasks}
+
+    async def empty(self) -> None:
+        """Wait until nothing of what has ended is held in memory any more."""
+        await until(lambda: not self.held(), "memory is empty")
+
+    def held(self) -> dict[str, int]:
+        """How many entries each part of the owner's memory holds, of those that hold any."""
+        scheduler, engine = self.scheduler, self.engine
+        runs = scheduler.runs
+        waits = runs.waits
+        sizes = {
+            "runs": len(runs),
+            "open runs": len(engine.runs) + engine.runs._size,
+            "waits": len(waits) + len(waits._by_key) + len(waits._by_run),
+            "sleeps": len(runs._sleeps) + len(runs._sleeps._by_run),
+            "unsettled": len(runs._unsettled),
+            "unwritten": len(runs._unwritten) + len(runs._told),
+            "reopened": len(runs._reopened),
+            "flights": len(engine.flights) + len(scheduler.flying),
+            "ready": len(scheduler.queues) + len(scheduler.backoff) + len(scheduler._placing),
+            "touched": len(scheduler.touched_ids),
+            "payloads": len(engine.payloads._by_task) + engine.payloads._size,
+            "watchers": len(engine.results._watchers),
+        }
+        return {name: size for name, size in sizes.items() if size}
+
     async def watched(self, turns: int = 2) -> None:
         """Wait until the tenant's watch has looked at everything from now on."""
         looking = self.engine.ownership._owned[TENANT].watch
@@ -231,6 +322,8 @@ class Instance:
         for owned in engine.ownership._owned.values():
             if owned.scheduler._timer is not None:
                 owned.scheduler._timer.cancel()
+            owned.scheduler.runs._sleeps.stop()
+            owned.scheduler.runs.waits._is_stopped = True
             tasks += [owned.scheduler._task, owned.watch._task, owned.recovery]
         alive = [task for task in tasks if task is not None]
         for task in alive:

@@ -14,7 +14,17 @@ from google.protobuf.message import Message
 from hatchet.core.clock import HeldClock
 from hatchet.core.definitions import StoredVersion, WorkflowDefinition
 from hatchet.core.errors import NotFound, Unauthenticated, Unavailable
-from hatchet.core.messages import Caller, RunDetails, RunFinished, Send, TaskReport, TriggerItem, WorkerRegistration
+from hatchet.core.graph import Graph
+from hatchet.core.messages import (
+    Caller,
+    RunDetails,
+    RunFilter,
+    RunFinished,
+    Send,
+    TaskReport,
+    TriggerItem,
+    WorkerRegistration,
+)
 from hatchet.grpc.server import GrpcServer
 from hatchet.grpc.services import grpc_services
 
@@ -80,7 +90,14 @@ class Engine:
     async def put(self, tenant_id: str, definition: WorkflowDefinition) -> StoredVersion:
         self._note("put", tenant_id, definition)
         return StoredVersion(
-            id="version", tenant_id=tenant_id, workflow_id="workflow", name="n", order=1, default_priority=1, tasks=()
+            id="version",
+            tenant_id=tenant_id,
+            workflow_id="workflow",
+            name="n",
+            order=1,
+            default_priority=1,
+            tasks=(),
+            graph=Graph((), has_on_failure=False),
         )
 
     async def trigger(self, tenant_id: str, items: Sequence[TriggerItem]) -> list[str]:
@@ -115,9 +132,13 @@ class Engine:
     async def report_all(self, tenant_id: str, reports: Sequence[TaskReport]) -> None:
         self._note("report_all", tenant_id, list(reports))
 
-    async def cancel(self, tenant_id: str, ids: Sequence[str]) -> list[str]:
-        self._note("cancel", tenant_id, list(ids))
-        return list(ids)
+    async def cancel(self, tenant_id: str, wanted: Sequence[str] | RunFilter) -> list[str]:
+        self._note("cancel", tenant_id, wanted)
+        return [RUN] if isinstance(wanted, RunFilter) else list(wanted)
+
+    async def replay(self, tenant_id: str, wanted: Sequence[str] | RunFilter) -> list[str]:
+        self._note("replay", tenant_id, wanted)
+        return [RUN] if isinstance(wanted, RunFilter) else list(wanted)
 
     async def release_slot(self, tenant_id: str, task_id: str) -> None:
         self._note("release_slot", tenant_id, task_id)
@@ -189,6 +210,7 @@ async def a_world(
             dispatch=engine,
             reports=engine,
             control=engine,
+            bulk=engine,
             results=engine,
             reading=engine,
             run_events=nobody,

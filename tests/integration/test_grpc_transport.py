@@ -210,8 +210,13 @@ SERVED = {
         for name in ("SendStepActionEvent", "SendBatchActionEvent", "PutOverridesData", "Unsubscribe", "RefreshTimeout")
     ),
     *(f"/Dispatcher/{name}" for name in ("ReleaseSlot", "UpsertWorkerLabels", "GetVersion")),
+    "/Dispatcher/SubscribeToWorkflowEvents",
+    *(f"/EventsService/{name}" for name in ("Push", "BulkPush", "ReplaySingleEvent", "PutLog", "PutStreamEvent")),
     *(f"/WorkflowService/{name}" for name in ("TriggerWorkflow", "BulkTriggerWorkflow")),
-    *(f"/v1.AdminService/{name}" for name in ("PutWorkflow", "CancelTasks", "TriggerWorkflowRun", "GetRunDetails")),
+    *(
+        f"/v1.AdminService/{name}"
+        for name in ("PutWorkflow", "CancelTasks", "ReplayTasks", "TriggerWorkflowRun", "GetRunDetails")
+    ),
 }
 
 

@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import grpc
 import pytest
-from google.protobuf.timestamp_pb2 import Timestamp
 from grpc_world import RUN, TASK, WORKER, World, a_world
 
 from hatchet.core.definitions import TaskDefinition, WorkflowDefinition
 from hatchet.core.errors import InvalidArgument
+from hatchet.core.labels import Comparator, DesiredLabel
 from hatchet.core.messages import RunDetails, TaskDetail, TriggerItem
 from hatchet.core.statuses import RunStatus
 from hatchet_contracts import workflows_pb2 as pb
 from hatchet_contracts.v1 import workflows_pb2 as v1
-from hatchet_contracts.v1.shared.condition_pb2 import SleepMatchCondition, TaskConditions
-from hatchet_contracts.v1.shared.trigger_pb2 import DesiredWorkerLabels, TriggerWorkflowRequest
+from hatchet_contracts.v1.shared.condition_pb2 import TaskConditions
+from hatchet_contracts.v1.shared.trigger_pb2 import (
+    DesiredWorkerLabels,
+    TriggerWorkflowRequest,
+    WorkerLabelComparator,
+)
 
 INVALID = grpc.StatusCode.INVALID_ARGUMENT
 UNIMPLEMENTED = grpc.StatusCode.UNIMPLEMENTED
 PUT = "/v1.AdminService/PutWorkflow"
 TRIGGER = "/WorkflowService/TriggerWorkflow"
 BULK = "/WorkflowService/BulkTriggerWorkflow"
-CANCEL = "/v1.AdminService/CancelTasks"
 DETAILS = "/v1.AdminService/GetRunDetails"
 
 
@@ -101,22 +104,14 @@ async def test_c_3_14_a_priority_of_0_is_given_not_absent() -> None:
 @pytest.mark.parametrize(
     ("request_", "feature"),
     [
-        (a_workflow(a_task(), a_task(readable_id="b")), "more than one task (2 tasks)"),
-        (a_workflow(on_failure_task=a_task()), "an on-failure task"),
         (a_workflow(event_triggers=["a"]), "event triggers"),
         (a_workflow(cron_triggers=["* * * * *"]), "cron triggers"),
         (a_workflow(concurrency=v1.Concurrency()), "concurrency of the workflow"),
         (a_workflow(concurrency_arr=[v1.Concurrency()]), "concurrency of the workflow"),
         (a_workflow(sticky=v1.SOFT), "sticky assignment"),
         (a_workflow(default_filters=[v1.DefaultFilter()]), "default filters"),
-        (a_workflow(idempotency=v1.IdempotencyConfig()), "idempotency"),
         (a_workflow(a_task(rate_limits=[v1.CreateTaskRateLimit()])), "rate limits of task 'Step'"),
-        (a_workflow(a_task(worker_labels={"a": DesiredWorkerLabels()})), "desired worker labels of task 'Step'"),
         (a_workflow(a_task(concurrency=[v1.Concurrency()])), "concurrency of task 'Step'"),
-        (
-            a_workflow(a_task(conditions=TaskConditions(sleep_conditions=[SleepMatchCondition()]))),
-            "conditions of task 'Step'",
-        ),
         (a_workflow(a_task(batch=v1.TaskBatchConfig())), "batches of task 'Step'"),
     ],
 )
@@ -211,18 +206,25 @@ async def test_c_4_8_bad_fields_of_a_trigger_are_invalid(options: dict[str, str]
         assert world.engine.asked == []
 
 
-async def test_wishes_about_the_worker_are_refused_not_ignored() -> None:
-    labels = {"a": DesiredWorkerLabels(str_value="x")}
+async def test_c_4_30_wishes_about_the_worker_are_read() -> None:
+    labels = {
+        "a": DesiredWorkerLabels(str_value="x", required=True),
+        "b": DesiredWorkerLabels(int_value=7, weight=3, comparator=WorkerLabelComparator.GREATER_THAN),
+    }
+    wishes = (
+        DesiredLabel(key="a", value="x", required=True),
+        DesiredLabel(key="b", value=7, weight=3, comparator=Comparator.GREATER_THAN),
+    )
+    # A wish for one worker is for sticky workflows only (C-11.13).
+    plain = TriggerWorkflowRequest(name="Flow", desired_worker_id=WORKER, desired_worker_labels=labels)
+    admin = v1.TriggerWorkflowRunRequest(workflow_name="Flow", desired_worker_labels=labels)
     async with a_world() as world:
-        for request in (
-            TriggerWorkflowRequest(name="Flow", desired_worker_id=WORKER),
-            TriggerWorkflowRequest(name="Flow", desired_worker_labels=labels),
-        ):
-            code, details = await world.refused(TRIGGER, request)
-            assert (code, "desired_worker_" in details) == (UNIMPLEMENTED, True)
-        admin = v1.TriggerWorkflowRunRequest(workflow_name="Flow", desired_worker_labels=labels)
-        assert (await world.refused("/v1.AdminService/TriggerWorkflowRun", admin))[0] is UNIMPLEMENTED
-        assert world.engine.asked == []
+        await world.call(TRIGGER, plain, pb.TriggerWorkflowResponse)
+        await world.call("/v1.AdminService/TriggerWorkflowRun", admin, v1.TriggerWorkflowRunResponse)
+        assert world.engine.asked == [("trigger", [TriggerItem(workflow_name="Flow", desired_labels=wishes)])] * 2
+        valueless = TriggerWorkflowRequest(name="Flow", desired_worker_labels={"a": DesiredWorkerLabels()})
+        code, details = await world.refused(TRIGGER, valueless)
+        assert (code, "desired_worker_labels" in details) == (INVALID, True)
 
 
 async def test_c_4_2_the_newer_trigger_takes_bytes() -> None:
@@ -257,21 +259,7 @@ async def test_c_4_4_and_c_4_5_bulk_keeps_order_and_takes_1000() -> None:
         assert len(world.engine.asked) == 1
 
 
-# Cancellation and details ----------------------------------------------------------------------------------------
-
-
-async def test_c_6_37_cancel_by_ids() -> None:
-    async with a_world() as world:
-        request = v1.CancelTasksRequest(external_ids=[RUN, TASK.upper()])
-        answer = await world.call(CANCEL, request, v1.CancelTasksResponse)
-        assert list(answer.cancelled_tasks) == [RUN, TASK]
-        nothing = await world.call(CANCEL, v1.CancelTasksRequest(), v1.CancelTasksResponse)
-        assert list(nothing.cancelled_tasks) == []
-        assert world.engine.asked == [("cancel", [RUN, TASK])]
-        assert (await world.refused(CANCEL, v1.CancelTasksRequest(external_ids=["x"])))[0] is INVALID
-        by_filter = v1.CancelTasksRequest(filter=v1.TasksFilter(since=Timestamp(seconds=1)))
-        assert (await world.refused(CANCEL, by_filter))[0] is UNIMPLEMENTED
-        assert len(world.engine.asked) == 1
+# Details --------------------------------------------------------------------------------------------------------
 
 
 def a_detail(name: str, status: RunStatus, *, output: str | None = None, error: str | None = None) -> TaskDetail:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import signal
 import socket
 from collections.abc import AsyncIterator, Sequence
@@ -16,9 +17,10 @@ from contract.rest_contract import answer_schema, complaints, route_complaints
 from hatchet.core.clock import HeldClock
 from hatchet.core.definitions import TaskDefinition, WorkflowDefinition
 from hatchet.core.errors import FailedPrecondition, NotFound, Unauthenticated, Unavailable
+from hatchet.core.held import PauseSettings
 from hatchet.core.history import TaskEvent
-from hatchet.core.messages import Caller, WorkerRegistration
-from hatchet.core.statuses import TaskEventType
+from hatchet.core.messages import Caller, RunFilter, WorkerRegistration
+from hatchet.core.statuses import RunStatus, TaskEventType
 from hatchet.engine.clock import UuidIds
 from hatchet.engine.registration import Registration
 from hatchet.rest.app import build_api, build_app
@@ -31,12 +33,15 @@ from hatchet.store.identity import Tenant, insert_tenant
 from hatchet.store.pool import Database
 from hatchet.store.workers import insert_worker, open_session
 from hatchet.store.workers_read import WorkerRecord, WorkersRead, WorkerStatus, WorkflowName, status
+from hatchet.store.workflows_read import VersionRecord, WorkflowRecord
 
 TENANT = "707d0855-80ab-4e1f-a156-f1c4546cbf52"
 OTHER = "0195f2a0-0000-7000-8000-000000000001"
 WORKER = "0195f2a0-0000-7000-8000-00000000000a"
 OTHERS_WORKER = "0195f2a0-0000-7000-8000-00000000000b"
 TASK = "0195f2a0-0000-7000-8000-00000000000c"
+WORKFLOW = "0195f2a0-0000-7000-8000-00000000000d"
+OTHERS_WORKFLOW = "0195f2a0-0000-7000-8000-00000000000e"
 UNKNOWN = "0195f2a0-0000-7000-8000-0000000000ff"
 GOOD = {"Authorization": "Bearer good"}
 NOW = 1_750_000_000.0
@@ -94,15 +99,49 @@ class FakeWorkers:
         self.records[worker_id] = replace(found, status=status(found, NOW))
 
 
-class FakeEngine:
-    """Takes cancellations of known ids, and knows the history of TASK."""
+class FakeWorkflows:
+    """One workflow of TENANT and one of OTHER."""
 
     def __init__(self) -> None:
-        self.cancelled: list[tuple[str, list[str]]] = []
+        version = VersionRecord(id=UNKNOWN, order=1, version="", created_at=NOW)
+        self.record = WorkflowRecord(
+            id=WORKFLOW, tenant_id=TENANT, name="flow", description="", created_at=NOW, is_paused=False,
+            crons=None, scheduled=None, versions=(version,),
+        )  # fmt: skip
+        self.paused: list[tuple[str, str, PauseSettings]] = []
 
-    async def cancel(self, tenant_id: str, ids: Sequence[str]) -> list[str]:
-        self.cancelled.append((tenant_id, list(ids)))
-        return [found for found in ids if found != UNKNOWN]
+    async def list(
+        self, tenant_id: str, *, name: str | None, offset: int, limit: int
+    ) -> tuple[list[WorkflowRecord], int]:
+        return [self.record], 1
+
+    async def get(self, tenant_id: str, workflow_id: str) -> WorkflowRecord | None:
+        return self.record if (tenant_id, workflow_id) == (TENANT, WORKFLOW) else None
+
+    async def tenant_of(self, workflow_id: str) -> str | None:
+        return {WORKFLOW: TENANT, OTHERS_WORKFLOW: OTHER}.get(workflow_id)
+
+    async def pause(self, tenant_id: str, workflow_id: str, settings: PauseSettings) -> None:
+        self.paused.append((tenant_id, workflow_id, settings))
+
+
+class FakeEngine:
+    """Cancels and replays known ids, finds TASK by every filter, and knows the history of TASK."""
+
+    def __init__(self) -> None:
+        self.cancelled: list[tuple[str, Sequence[str] | RunFilter]] = []
+        self.replayed: list[tuple[str, Sequence[str] | RunFilter]] = []
+
+    async def cancel(self, tenant_id: str, wanted: Sequence[str] | RunFilter) -> list[str]:
+        self.cancelled.append((tenant_id, wanted))
+        return self._found(wanted)
+
+    async def replay(self, tenant_id: str, wanted: Sequence[str] | RunFilter) -> list[str]:
+        self.replayed.append((tenant_id, wanted))
+        return self._found(wanted)
+
+    def _found(self, wanted: Sequence[str] | RunFilter) -> list[str]:
+        return [TASK] if isinstance(wanted, RunFilter) else [found for found in wanted if found != UNKNOWN]
 
     async def history(self, tenant_id: str, task_id: str) -> list[TaskEvent]:
         if (tenant_id, task_id) != (TENANT, TASK):
@@ -141,6 +180,7 @@ class Door:
     def __init__(self, origins: Sequence[str] = ()) -> None:
         self.workers = FakeWorkers()
         self.engine = FakeEngine()
+        self.workflows = FakeWorkflows()
         self.clock = HeldClock(NOW)
         self.broken: Exception | None = None
         self.pings = 0
@@ -150,7 +190,9 @@ class Door:
             tenants=FakeTenants(),
             workers=self.workers,
             pausing=self.workers,
-            control=self.engine,
+            workflows=self.workflows,
+            workflow_pausing=self.workflows,
+            bulk=self.engine,
             reading=self.engine,
             health=self.health,
         )
@@ -179,6 +221,12 @@ def test_routes_are_those_of_the_contract() -> None:
     assert route_complaints(document) == []
 
 
+PAUSE = {
+    "action": "pause",
+    "pausedWorkflowCronRunQueueBehavior": "QUEUE",
+    "pausedWorkflowScheduledRunQueueBehavior": "DROP",
+    "pausedWorkflowQueueTTL": "10m",
+}
 CALLS = [
     ("GET", "/api/v1/meta", "/api/v1/meta", None),
     ("GET", "/api/v1/cloud/metadata", "/api/v1/cloud/metadata", None),
@@ -188,10 +236,19 @@ CALLS = [
     ("GET", "/api/v1/tenants/{tenant}/worker", f"/api/v1/tenants/{TENANT}/worker", None),
     ("GET", "/api/v1/workers/{worker}", f"/api/v1/workers/{WORKER}", None),
     ("PATCH", "/api/v1/workers/{worker}", f"/api/v1/workers/{WORKER}", {"isPaused": True}),
+    ("GET", "/api/v1/tenants/{tenant}/workflows", f"/api/v1/tenants/{TENANT}/workflows", None),
+    ("GET", "/api/v1/workflows/{workflow}", f"/api/v1/workflows/{WORKFLOW}", None),
+    ("PATCH", "/api/v1/workflows/{workflow}", f"/api/v1/workflows/{WORKFLOW}", {"pause": PAUSE}),
     (
         "POST",
         "/api/v1/stable/tenants/{tenant}/tasks/cancel",
         f"/api/v1/stable/tenants/{TENANT}/tasks/cancel",
+        {"externalIds": [TASK]},
+    ),
+    (
+        "POST",
+        "/api/v1/stable/tenants/{tenant}/tasks/replay",
+        f"/api/v1/stable/tenants/{TENANT}/tasks/replay",
         {"externalIds": [TASK]},
     ),
     ("GET", "/api/v1/stable/tasks/{task}/task-events", f"/api/v1/stable/tasks/{TASK}/task-events", None),
@@ -216,8 +273,9 @@ async def test_r_2_3_without_good_credentials_403(
     answer = await door.client.request(method, url, json=body, headers=headers)
     assert answer.status_code == 403
     assert answer.json() == {"message": "Please provide valid credentials"}
-    assert door.engine.cancelled == []
+    assert door.engine.cancelled == door.engine.replayed == []
     assert not door.workers.records[WORKER].is_paused
+    assert door.workflows.paused == []
 
 
 async def test_r_2_1_the_word_bearer_in_any_case(door: Door) -> None:
@@ -233,7 +291,11 @@ async def test_r_2_1_the_word_bearer_in_any_case(door: Door) -> None:
         ("GET", f"/api/v1/tenants/{OTHER}/worker"),
         ("GET", f"/api/v1/workers/{OTHERS_WORKER}"),
         ("PATCH", f"/api/v1/workers/{OTHERS_WORKER}"),
+        ("GET", f"/api/v1/tenants/{OTHER}/workflows"),
+        ("GET", f"/api/v1/workflows/{OTHERS_WORKFLOW}"),
+        ("PATCH", f"/api/v1/workflows/{OTHERS_WORKFLOW}"),
         ("POST", f"/api/v1/stable/tenants/{OTHER}/tasks/cancel"),
+        ("POST", f"/api/v1/stable/tenants/{OTHER}/tasks/replay"),
     ],
 )
 async def test_r_2_2_another_tenants_resource_is_403(door: Door, method: str, url: str) -> None:
@@ -242,7 +304,9 @@ async def test_r_2_2_another_tenants_resource_is_403(door: Door, method: str, ur
     assert not door.workers.records[OTHERS_WORKER].is_paused
 
 
-@pytest.mark.parametrize("url", [f"/api/v1/tenants/{UNKNOWN}", f"/api/v1/workers/{UNKNOWN}"])
+@pytest.mark.parametrize(
+    "url", [f"/api/v1/tenants/{UNKNOWN}", f"/api/v1/workers/{UNKNOWN}", f"/api/v1/workflows/{UNKNOWN}"]
+)
 @pytest.mark.parametrize("headers", [{}, GOOD])
 async def test_r_1_14_an_unknown_resource_is_404_even_without_credentials(
     door: Door, url: str, headers: dict[str, str]
@@ -256,6 +320,7 @@ async def test_r_1_14_an_unknown_resource_is_404_even_without_credentials(
     [
         ("GET", "/api/v1/tenants/x", "tenant"),
         ("GET", "/api/v1/workers/12345", "worker"),
+        ("GET", "/api/v1/workflows/12345", "workflow"),
         ("GET", "/api/v1/stable/tasks/x/task-events", "task"),
     ],
 )
@@ -428,28 +493,88 @@ async def test_r_9_7_a_label_filter_needs_exactly_one_colon(door: Door, label: s
     assert "key:value" in answer.json()["errors"][0]["description"]
 
 
-async def test_r_11_6_cancel_takes_ids_and_answers_those_it_found(door: Door) -> None:
-    url = f"/api/v1/stable/tenants/{TENANT}/tasks/cancel"
-    answer = await door.client.post(url, json={"externalIds": [TASK.upper(), UNKNOWN]}, headers=GOOD)
+def bulk_url(does: str) -> str:
+    return f"/api/v1/stable/tenants/{TENANT}/tasks/{does}"
+
+
+def asked_in_bulk(door: Door, does: str) -> list[tuple[str, Sequence[str] | RunFilter]]:
+    return door.engine.cancelled if does == "cancel" else door.engine.replayed
+
+
+@pytest.mark.parametrize("does", ["cancel", "replay"])
+async def test_r_11_6_bulk_takes_ids_and_answers_those_it_found(door: Door, does: str) -> None:
+    answer = await door.client.post(bulk_url(does), json={"externalIds": [TASK.upper(), UNKNOWN]}, headers=GOOD)
     assert (answer.status_code, answer.json()) == (200, {"ids": [TASK]})
-    assert door.engine.cancelled == [(TENANT, [TASK, UNKNOWN])]
+    assert asked_in_bulk(door, does) == [(TENANT, [TASK, UNKNOWN])]
+    assert len(door.engine.cancelled) + len(door.engine.replayed) == 1
 
 
+@pytest.mark.parametrize("does", ["cancel", "replay"])
+async def test_r_11_6_bulk_takes_a_filter(door: Door, does: str) -> None:
+    body = {
+        "since": "2026-01-01T00:00:00.25Z",
+        "until": "2026-01-01T02:00:00+01:00",
+        "statuses": ["FAILED", "RUNNING"],
+        "workflowIds": [WORKER.upper()],
+        "additionalMetadata": ["a:b:c", "n:1", "n:2"],
+    }
+    answer = await door.client.post(bulk_url(does), json={"filter": body}, headers=GOOD)
+    assert (answer.status_code, answer.json()) == (200, {"ids": [TASK]})
+    wanted = RunFilter(
+        since=1_767_225_600.25,
+        until=1_767_229_200.0,
+        statuses=frozenset({RunStatus.FAILED, RunStatus.RUNNING}),
+        workflow_ids=(WORKER,),
+        additional_metadata=(("a", "b:c"), ("n", "2")),
+    )
+    assert asked_in_bulk(door, does) == [(TENANT, wanted)]
+
+
+async def test_r_11_8_a_filter_of_a_time_alone_means_every_status(door: Door) -> None:
+    # An empty list beside a filter is what a client sends that always fills in both fields.
+    body = {"externalIds": [], "filter": {"since": "0001-01-01T00:00:00Z"}}
+    assert (await door.client.post(bulk_url("replay"), json=body, headers=GOOD)).status_code == 200
+    assert door.engine.replayed == [(TENANT, RunFilter(since=-62_135_596_800))]
+
+
+@pytest.mark.parametrize("does", ["cancel", "replay"])
+@pytest.mark.parametrize("body", [{}, {"externalIds": []}, {"externalIds": None, "filter": None}])
+async def test_r_11_7_bulk_without_ids_and_filter_does_nothing(door: Door, does: str, body: Any) -> None:
+    answer = await door.client.post(bulk_url(does), json=body, headers=GOOD)
+    assert (answer.status_code, answer.json()) == (200, {"ids": []})
+    assert asked_in_bulk(door, does) == [(TENANT, [])]
+
+
+SINCE = {"since": "2026-01-01T00:00:00Z"}
+
+
+@pytest.mark.parametrize("does", ["cancel", "replay"])
 @pytest.mark.parametrize(
-    ("body", "code"),
+    ("body", "named"),
     [
-        ({}, 200),
-        ({"externalIds": []}, 200),
-        ({"externalIds": [TASK], "filter": {"since": "2026-01-01T00:00:00Z"}}, 400),
-        ({"filter": {"since": "2026-01-01T00:00:00Z"}}, 501),
-        ({"externalIds": ["x"]}, 400),
+        ({"externalIds": [TASK], "filter": SINCE}, "cannot provide both external ids and filter"),
+        ({"externalIds": ["x"]}, "externalIds.0"),
+        ({"filter": {}}, "filter.since"),
+        ({"filter": {"since": "yesterday"}}, "filter.since"),
+        ({"filter": {"since": "2026-01-01T00:00:00"}}, "filter.since"),
+        ({"filter": SINCE | {"statuses": ["EVICTED"]}}, "filter.statuses.0"),
+        ({"filter": SINCE | {"workflowIds": ["flow"]}}, "filter.workflowIds.0"),
+        ({"filter": SINCE | {"additionalMetadata": ["key"]}}, "filter.additionalMetadata: 'key'"),
+        ({"filter": SINCE | {"additionalMetadata": ["key:\x00"]}}, "filter.additionalMetadata: 'key'"),
+        ({"filter": SINCE | {"additionalMetadata": ["key:\ud800"]}}, "filter.additionalMetadata: 'key'"),
+        ({"filter": SINCE | {"additionalMetadata": ["\ud800:"]}}, "filter.additionalMetadata"),
+        ({"filter": SINCE | {"additionalMetadata": ["\ud800"]}}, "filter.additionalMetadata"),
+        ([], "body"),
     ],
 )
-async def test_r_11_7_cancel_without_ids_does_nothing(door: Door, body: Any, code: int) -> None:
-    answer = await door.client.post(f"/api/v1/stable/tenants/{TENANT}/tasks/cancel", json=body, headers=GOOD)
-    assert answer.status_code == code
-    assert complaints(answer.json(), answer_schema("POST", "/api/v1/stable/tenants/{tenant}/tasks/cancel", code)) == []
-    assert door.engine.cancelled == []
+async def test_r_11_7_bad_fields_of_a_bulk_are_named(door: Door, does: str, body: Any, named: str) -> None:
+    headers = GOOD | {"Content-Type": "application/json"}
+    answer = await door.client.post(bulk_url(does), content=json.dumps(body), headers=headers)
+    assert answer.status_code == 400
+    schema = answer_schema("POST", f"/api/v1/stable/tenants/{{tenant}}/tasks/{does}", 400)
+    assert complaints(answer.json(), schema) == []
+    assert named in answer.json()["errors"][0]["description"]
+    assert door.engine.cancelled == door.engine.replayed == []
 
 
 async def test_r_11_3_history_newest_first(door: Door) -> None:

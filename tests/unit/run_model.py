@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 
 from hatchet.core.conditions import Action, Condition, Kind
 from hatchet.core.definitions import StoredVersion, TaskDefinition, WorkflowDefinition, stored_version
-from hatchet.core.run_state import Decision, RunState, TaskFacts, Verdict
+from hatchet.core.run_state import RunState
+from hatchet.core.run_tasks import Decision, TaskFacts, Verdict
 from hatchet.core.statuses import Outcome, RunStatus
 
 AT = 1_750_000_000.0
@@ -145,6 +146,7 @@ class Run:
                 continue
             attempt = self.state.tasks[index].attempt
             assert (index, attempt) not in self.decisions, "an attempt is decided once"
+            assert self.state.tasks[index].opened_at <= decision.at <= self.now, "and while it is there"
             self.decisions[index, attempt] = decision
             self.waits.pop(index, None)
             if decision.verdict is Verdict.QUEUE:

@@ -13,7 +13,7 @@ from typing import Any
 
 from hatchet.core.conditions import Action, Condition, Kind
 from hatchet.core.definitions import StoredTask, StoredVersion
-from hatchet.core.run_state import Verdict
+from hatchet.core.run_tasks import Verdict
 from hatchet.core.statuses import Outcome, RunStatus
 
 EXPRESSIONS: Mapping[str, Callable[[Any], bool]] = {

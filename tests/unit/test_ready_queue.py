@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from queue_model import START, WISHES, a_task, a_version, a_wish, number_of, taken
 
 from hatchet.core.labels import DesiredLabels
-from hatchet.core.ready_queue import ReadyQueues, ReadyTask
+from hatchet.core.ready_queue import GONE, ReadyQueues, ReadyTask
 
 A = a_version("a:run")
 B = a_version("b:run")
@@ -259,6 +259,19 @@ def test_the_low_watermark_counts_a_task_that_is_being_assigned() -> None:
     task = taken(queues)
     assert task is not None
     assert list(queues.oldest_ids()) == [task.id]
+
+
+def test_the_low_watermark_counts_a_task_that_was_made_long_before_it_was_ready() -> None:
+    queues = ReadyQueues()
+    old, new = a_task(0, A, ready_at=START + 2, attempt=1), a_task(1, A, ready_at=START + 1)
+    queues.push(new)
+    queues.push(old)
+    assert min(queues.oldest_ids()) == old.id
+    # It counts while it is being assigned, until it is gone.
+    assert taken(queues) is old
+    assert min(queues.oldest_ids()) == old.id
+    old.place = GONE
+    assert min(queues.oldest_ids()) == new.id
 
 
 def test_the_low_watermark_rises_when_the_oldest_task_is_gone() -> None:

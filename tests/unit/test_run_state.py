@@ -8,7 +8,8 @@ import pytest
 from run_model import ON_FAILURE, Run, a_version, event, rebuilt, sleep, task
 
 from hatchet.core.definitions import TaskDefinition
-from hatchet.core.run_state import RunState, Verdict
+from hatchet.core.run_state import RunState
+from hatchet.core.run_tasks import Verdict
 from hatchet.core.statuses import Outcome, RunStatus
 
 DONE, FAILED, CANCELLED, SKIPPED = Outcome.COMPLETED, Outcome.FAILED, Outcome.CANCELLED, Outcome.SKIPPED
@@ -289,6 +290,13 @@ def test_c_6_45_the_on_failure_task_does_not_wait_for_other_branches() -> None:
     run.end("bad", FAILED)
     assert run.may_run() == {"slow", ON_FAILURE}
     assert run.decision(ON_FAILURE).at == run.now
+
+
+def test_c_6_45_the_first_failure_is_the_moment_also_when_a_second_is_known() -> None:
+    state = RunState.fresh(a_version(task("a"), task("b"), on_failure=True), 0)
+    state.ended(0, 0, FAILED, 7, None)
+    state.ended(1, 0, FAILED, 5, None)
+    assert (state.decide(2, 9).verdict, state.decide(2, 9).at) == (Verdict.QUEUE, 5)
 
 
 def test_c_6_45_a_failure_that_is_tried_again_does_not_start_it() -> None:

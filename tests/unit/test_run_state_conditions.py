@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from run_model import AT, Run, event, or_, output, sleep, task
 
-from hatchet.core.run_state import DEAD_END, RunState, Verdict
+from hatchet.core.run_state import RunState
+from hatchet.core.run_tasks import DEAD_END, Verdict
 from hatchet.core.statuses import Outcome, RunStatus
 
 DONE, FAILED, CANCELLED, SKIPPED = Outcome.COMPLETED, Outcome.FAILED, Outcome.CANCELLED, Outcome.SKIPPED
@@ -51,12 +52,12 @@ def test_c_8_4_groups_of_different_actions_have_nothing_to_do_with_each_other() 
     ],
 )
 def test_c_8_5_skip_goes_before_cancel_and_cancel_before_queue(actions: tuple[str, ...], verdict: Verdict) -> None:
-    run = Run(task("t", **{action: [event("e")] for action in actions}))  # type: ignore[arg-type]
+    run = Run(task("t", **{action: [event("e")] for action in actions}))
     run.pass_time(1)
     if "wait_for" in actions:
         run.push("e")
         assert run.decision("t").verdict is verdict
-    by_time = Run(task("t", wait_for=[sleep(9)], **{a: [sleep(5)] for a in actions if a != "wait_for"}))  # type: ignore[arg-type]
+    by_time = Run(task("t", wait_for=[sleep(9)], **{a: [sleep(5)] for a in actions if a != "wait_for"}))
     by_time.pass_time(60)
     assert by_time.decision("t").verdict is verdict
 
@@ -189,6 +190,15 @@ def test_c_8_13_an_event_of_an_or_group_starts_the_task() -> None:
     assert run.may_run() == {"t"}
     # Only the event is told to the task (C-5.13).
     assert run.decision("t").met == (1,)
+
+
+def test_c_8_13_a_task_wakes_for_the_next_of_its_sleeps() -> None:
+    run = Run(task("t", wait_for=[or_(sleep(60), event("e"))], skip_if=[sleep(5), event("no")]))
+    assert run.waits[0].wakes_at == AT + 5
+    run.pass_time(5)
+    assert run.waits[0].wakes_at == AT + 60
+    run.pass_time(60)
+    assert run.may_run() == {"t"}
 
 
 def test_c_8_14_the_first_sleep_and_one_of_the_second_group() -> None:

@@ -16,12 +16,13 @@ from run_strategies import KEYS, SLEEPS, versions
 
 from hatchet.core.conditions import Kind
 from hatchet.core.definitions import StoredVersion
-from hatchet.core.run_state import RunState, TaskFacts, Verdict
+from hatchet.core.run_state import RunState
+from hatchet.core.run_tasks import TaskFacts, Verdict
 from hatchet.core.statuses import Outcome
 
 TICK = 1 / 1024
 OUTPUTS = (None, "{}", '{"n": 0}', '{"n": 2}', '{"n": "text"}')
-ENDS = (Outcome.COMPLETED, Outcome.COMPLETED, Outcome.COMPLETED, Outcome.FAILED, Outcome.CANCELLED)
+ENDS = (*[Outcome.COMPLETED] * 4, Outcome.FAILED, Outcome.TIMED_OUT, Outcome.CANCELLED)
 
 outputs = st.sampled_from(OUTPUTS[:-1])
 
@@ -40,6 +41,7 @@ class RunMachine(RuleBasedStateMachine):
         """A replay opened a task while another was queued by a decision, which no row remembers: a restart decides it
         again, after the replay."""
         self.is_anybody_seen = False
+        self.cancels = 0
 
     @initialize(version=versions())
     def trigger(self, version: StoredVersion) -> None:
@@ -61,6 +63,13 @@ class RunMachine(RuleBasedStateMachine):
         self.tick()
         self.run.finish(data.draw(st.sampled_from(sorted(self.run.running))), outcome, output)
 
+    @precondition(lambda self: self.run.ready | self.run.running)
+    @rule(output=outputs)
+    def all_that_may_run_completes(self, output: str | None) -> None:
+        for index in sorted(self.run.ready | self.run.running):
+            self.tick()
+            self.run.finish(index, Outcome.COMPLETED, output)
+
     @precondition(lambda self: self.run.running)
     @rule(data=st.data())
     def a_task_is_tried_again(self, data: st.DataObject) -> None:
@@ -77,10 +86,11 @@ class RunMachine(RuleBasedStateMachine):
     def time_passes(self, seconds: int, late: bool) -> None:
         self.run.pass_time(seconds, late=late)
 
-    @precondition(lambda self: not self.run.state.is_over)
+    @precondition(lambda self: self.cancels < 2 and not self.run.state.is_over)
     @rule(data=st.data())
     def a_task_is_cancelled(self, data: st.DataObject) -> None:
         self.tick()
+        self.cancels += 1
         opened = [index for index, task in enumerate(self.run.state.tasks) if task.outcome is None]
         self.run.finish(data.draw(st.sampled_from(opened)), Outcome.CANCELLED)
 
@@ -169,12 +179,11 @@ class RunMachine(RuleBasedStateMachine):
         mine = self.run.state
         waiting = other.undecided()
         random.Random(len(waiting)).shuffle(waiting)
-        waits = {
-            change.index: change.decision
-            for change in other.advance(waiting, self.run.now)
-            if change.decision.verdict is Verdict.WAIT
-        }
-        assert waits == self.run.waits
+        changes = {change.index: change.decision for change in other.advance(waiting, self.run.now)}
+        assert {i: one for i, one in changes.items() if one.verdict is Verdict.WAIT} == self.run.waits
+        for index, decision in changes.items():
+            if decision.verdict is not Verdict.WAIT:
+                assert decision == self.run.decisions[index, other.tasks[index].attempt]
         assert other.status() is mine.status()
         assert [essence(task) for task in other.tasks] == [essence(task) for task in mine.tasks]
 
@@ -229,4 +238,4 @@ def essence(task: TaskFacts) -> tuple[object, ...]:
 
 
 TestRunMachine = RunMachine.TestCase
-TestRunMachine.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+TestRunMachine.settings = settings(max_examples=200, stateful_step_count=40, deadline=None)

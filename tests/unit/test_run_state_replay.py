@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from run_model import AT, ON_FAILURE, Run, event, output, rebuilt, sleep, task
 
-from hatchet.core.run_state import Verdict
+from hatchet.core.run_tasks import Verdict
 from hatchet.core.statuses import Outcome, RunStatus
 
 DONE, FAILED, CANCELLED, SKIPPED = Outcome.COMPLETED, Outcome.FAILED, Outcome.CANCELLED, Outcome.SKIPPED
@@ -205,6 +207,18 @@ def test_a_decision_after_a_replay_is_not_older_than_the_replay() -> None:
     run.pass_time(5)
     assert run.decision("c").at == replayed_at + 6
     assert run.decision("c").at > AT + 1000
+
+
+@pytest.mark.parametrize("conditions", [{}, {"cancel_if": [event("e")]}])
+def test_a_parent_that_stays_broken_cancels_again_but_not_before_the_replay(
+    conditions: dict[str, list[Any]],
+) -> None:
+    run = Run(task("bad"), task("b"), task("c", "bad", "b", **conditions))
+    run.end("bad", FAILED)
+    run.end("b")
+    run.pass_time(1000)
+    assert run.replay_by_name("b", "c") == {"b": True, "c": False}
+    assert (run.outcome("c"), run.decision("c").at) == (CANCELLED, run.now)
 
 
 def test_after_a_restart_the_replay_goes_on_where_it_was() -> None:

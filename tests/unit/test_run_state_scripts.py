@@ -79,9 +79,7 @@ def without_waiting_roots(version: StoredVersion) -> StoredVersion:
 
 @settings(deadline=None)
 @given(versions(), scripts())
-def test_c_15_17_a_replay_of_everything_ends_like_the_first_pass(
-    version: StoredVersion, script: Script
-) -> None:
+def test_c_15_17_a_replay_of_everything_ends_like_the_first_pass(version: StoredVersion, script: Script) -> None:
     run = Run(version=without_waiting_roots(version))
     play(run, script)
     first = run.outcomes(), run.status(), {key[0]: one.verdict for key, one in run.decisions.items()}

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hatchet.core.run_state import SKIPPED_OUTPUT
+from hatchet.core.run_tasks import SKIPPED_OUTPUT
 from hatchet.core.statuses import Outcome, RunStatus
 from hatchet.core.transitions import (
     DEFAULT_BACKOFF_CAP_SECONDS,
@@ -322,6 +322,20 @@ def test_c_6_23_a_wait_for_a_retry_is_shown_as_queued() -> None:
         State.FAILED: RunStatus.FAILED,
         State.CANCELLED: RunStatus.CANCELLED,
     }
+
+
+def test_c_6_1_the_statuses_and_those_that_are_an_end() -> None:
+    assert [status.value for status in RunStatus] == [
+        "QUEUED",
+        "RUNNING",
+        "COMPLETED",
+        "FAILED",
+        "CANCELLED",
+        "EVICTED",
+    ]
+    ends = {RunStatus.COMPLETED, RunStatus.FAILED, RunStatus.CANCELLED}
+    assert {status for status in RunStatus if status.is_terminal} == ends
+    assert {outcome.status for outcome in Outcome} == ends
 
 
 def test_c_6_4_every_last_outcome_has_its_status() -> None:

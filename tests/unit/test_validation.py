@@ -185,7 +185,7 @@ def test_texts_without_the_null_character(field: str) -> None:
 def with_condition(condition: Condition, *, skip: bool = False) -> WorkflowDefinition:
     """A workflow whose second task has that condition."""
     lists = {"skip_if" if skip else "wait_for": [condition]}
-    return workflow(task("a"), task("b", "a", **lists))  # type: ignore[arg-type]
+    return workflow(task("a"), task("b", "a", **lists))
 
 
 def changed(condition: Condition, **fields: object) -> Condition:

@@ -1,8 +1,8 @@
 """Ready tasks of paused workflows, kept outside the queues until the pause ends (behaviour-core C-4.53 to C-4.55).
 
-Everything here can be rebuilt from rows: how long a task has been held follows from when it was ready and when the pause
-began, and what a pause did to a task's schedule timeout follows from when it ended. A released task is a new object,
-because entries of the old one may still stand in the queues that it was taken out of.
+Everything here can be rebuilt from rows: how long a task has been held follows from when it was ready and when the
+pause began, and what a pause did to a task's schedule timeout follows from when it ended. A released task is a new
+object, because entries of the old one may still stand in the queues that it was taken out of.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from heapq import heappop, heappush
 
 from hatchet.core.durations import parse_duration
 from hatchet.core.errors import InvalidArgument
+from hatchet.core.oldest import Oldest
 from hatchet.core.ready_queue import ReadyTask
 
 
@@ -61,6 +62,7 @@ class HeldTasks:
         self._by_workflow: dict[str, list[_Entry]] = {}
         """Heaps. What was discarded stays in its heap until it comes up, which it does within the queue TTL."""
         self._sequence = 0
+        self._oldest: Oldest[ReadyTask] = Oldest(self._is_here)
 
     def __len__(self) -> int:
         return len(self._by_id)
@@ -73,6 +75,10 @@ class HeldTasks:
 
     def get(self, task_id: str) -> ReadyTask | None:
         return self._by_id.get(task_id)
+
+    def oldest_id(self) -> str | None:
+        """The lowest id: a candidate for the low-watermark."""
+        return self._oldest.lowest()
 
     def paused(self) -> set[str]:
         """The ids of the paused workflows."""
@@ -90,11 +96,11 @@ class HeldTasks:
         return task.ready_at if resumed_at is None else max(task.ready_at, resumed_at)
 
     def change(self, pauses: Mapping[str, Pause]) -> list[ReadyTask]:
-        """Take over the pauses of all workflows (by workflow id); returns the tasks that wait no more, in their order."""
+        """Take over the pauses of all workflows (by workflow id); the tasks that wait no more, in their order."""
         self._pauses = dict(pauses)
         over = self._by_workflow.keys() - self.paused()
         entries = sorted(entry for workflow_id in over for entry in self._by_workflow.pop(workflow_id))
-        released = [entry[-1] for entry in entries if self._is_held(entry)]
+        released = [entry[-1] for entry in entries if self._is_here(entry[-1])]
         for task in released:
             del self._by_id[task.id]
         return sorted((_anew(task, self.ready_at(task)) for task in released), key=lambda task: task.ready_at)
@@ -107,13 +113,14 @@ class HeldTasks:
         self._sequence += 1
         heap = self._by_workflow.setdefault(task.version.workflow_id, [])
         heappush(heap, (task.ready_at, task.id, self._sequence, task))
+        self._oldest.add(task.id, task)
 
     def discard(self, task_id: str) -> ReadyTask | None:
         """Take a task out (cancelled, ended elsewhere)."""
         return self._by_id.pop(task_id, None)
 
     def expired(self, now: float, limit: int) -> list[ReadyTask]:
-        """Tasks held for longer than the queue TTL (C-4.54), of each workflow the oldest first; they stay until discarded."""
+        """Tasks held for longer than the queue TTL (C-4.54), a workflow's oldest first; they stay until discarded."""
         found: list[ReadyTask] = []
         for workflow_id, heap in self._by_workflow.items():
             pause = self._pauses[workflow_id]
@@ -126,14 +133,14 @@ class HeldTasks:
         taken: list[_Entry] = []
         while heap and heap[0][0] < horizon and len(taken) < limit:
             entry = heappop(heap)
-            if self._is_held(entry):
+            if self._is_here(entry[-1]):
                 taken.append(entry)
         for entry in taken:
             heappush(heap, entry)
         return [entry[-1] for entry in taken]
 
-    def _is_held(self, entry: _Entry) -> bool:
-        return self._by_id.get(entry[1]) is entry[-1]
+    def _is_here(self, task: ReadyTask) -> bool:
+        return self._by_id.get(task.id) is task
 
 
 _Entry = tuple[float, str, int, ReadyTask]

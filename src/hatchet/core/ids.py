@@ -38,14 +38,12 @@ def task_ids(run_id: str, count: int) -> list[str]:
     They follow from the run's id and share its time, so all rows of a run lie in one day and nobody looks them up. The
     only task of a run has the run's id (behaviour-core C-0.7).
     """
-    return [task_id(run_id, index, count) for index in range(count)]
-
-
-def task_id(run_id: str, index: int, count: int) -> str:
-    """The id of the task with that number among ``count`` tasks of a run."""
     if count == 1:
-        return run_id
-    whole = int(run_id.replace("-", ""), 16)
-    tail = ((whole & _TAIL) + (index + 1) * _STRIDE) & _TAIL
-    text = f"{(whole & ~_TAIL) | tail:032x}"
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+        return [run_id]
+    prefix, half = run_id[:19], int(run_id[19:23] + run_id[24:], 16)
+    head, tail = half & ~_TAIL, half & _TAIL
+    ids: list[str] = []
+    for number in range(1, count + 1):
+        text = f"{head | ((tail + number * _STRIDE) & _TAIL):016x}"
+        ids.append(f"{prefix}{text[:4]}-{text[4:]}")
+    return ids

@@ -15,6 +15,7 @@ from heapq import heapify, heappop, heapreplace
 from hatchet.core.definitions import StoredTask, StoredVersion
 from hatchet.core.ids import time_of
 from hatchet.core.labels import DesiredLabels
+from hatchet.core.oldest import Oldest
 
 INTERNAL_PRIORITY = 4
 LEVELS = 5
@@ -241,6 +242,9 @@ class ReadyQueues:
         self._queues: dict[str, ActionQueue] = {}
         self._by_id: dict[str, ReadyTask] = {}
         self._expiry: dict[float, deque[ReadyTask]] = {}
+        self._newest = ""
+        self._late: Oldest[ReadyTask] = Oldest(_is_here)
+        """Those that came after younger ones: retries, and tasks that waited for something else before."""
 
     def __len__(self) -> int:
         return len(self._by_id)
@@ -265,6 +269,10 @@ class ReadyQueues:
         if expiry is None:
             expiry = self._expiry[timeout] = deque()
         expiry.append(task)
+        if task.id < self._newest:
+            self._late.add(task.id, task)
+        else:
+            self._newest = task.id
 
     def put_back(self, task: ReadyTask, *, was_away: bool = False) -> None:
         """A task that was taken but not assigned goes to the front of its level.
@@ -324,14 +332,14 @@ class ReadyQueues:
         return found
 
     def oldest_ids(self) -> Iterator[str]:
-        """For each schedule timeout the oldest that waits or is being assigned: candidates for the low-watermark.
-
-        Not the first in the order of timeouts: a retry, and a task whose workflow was paused, is ready late and made early.
-        """
+        """Candidates for the low-watermark: the oldest that waits or is being assigned is among them."""
         for tasks in self._expiry.values():
             _compact(tasks, len(self._by_id))
             if tasks:
-                yield min(task.id for task in tasks if task.place != GONE)
+                yield tasks[0].id
+        late = self._late.lowest()
+        if late is not None:
+            yield late
 
     def _queue(self, task: ReadyTask) -> ActionQueue:
         action = task.step.definition.action
@@ -339,6 +347,10 @@ class ReadyQueues:
         if queue is None:
             queue = self._queues[action] = ActionQueue()
         return queue
+
+
+def _is_here(task: ReadyTask) -> bool:
+    return task.place != GONE
 
 
 def _compact(tasks: deque[ReadyTask], alive: int) -> None:

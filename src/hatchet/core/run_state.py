@@ -12,74 +12,14 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
-from enum import Enum
 
 from hatchet.core.conditions import Action, Condition, Kind
 from hatchet.core.definitions import StoredVersion
 from hatchet.core.durations import parse_duration
 from hatchet.core.expressions import Use, holds
 from hatchet.core.json_texts import json_value
+from hatchet.core.run_tasks import DEAD_END, SKIPPED_OUTPUT, WAITING, Change, Decision, TaskFacts, Verdict
 from hatchet.core.statuses import Outcome, RunStatus
-
-DEAD_END = "The conditions that the task waited for can no longer be met."
-"""Why a task was cancelled whose conditions are decided against it for good."""
-
-
-class Verdict(Enum):
-    """What the parents and conditions of a task say."""
-
-    WAIT = "WAIT"
-    QUEUE = "QUEUE"
-    SKIP = "SKIP"
-    CANCEL = "CANCEL"
-
-
-@dataclass(slots=True, frozen=True)
-class Decision:
-    """What a task's parents and conditions decide, and since when."""
-
-    verdict: Verdict
-    at: float = 0.0
-    """The instant of the decision; 0 for WAIT."""
-    met: tuple[int, ...] = ()
-    """For QUEUE: the numbers of the conditions that held then."""
-    listens_since: float | None = None
-    """For WAIT: from when on events count, once the parents have ended (C-8.7)."""
-    wakes_at: float | None = None
-    """For WAIT: when the next sleep ends."""
-    reason: str = ""
-
-
-WAITING = Decision(Verdict.WAIT)
-
-
-@dataclass(slots=True)
-class TaskFacts:
-    """What the rows say about one task of a run."""
-
-    opened_at: float
-    """When the current attempt came into being: with the run, or by a replay."""
-    attempt: int = 0
-    is_decided: bool = False
-    """Whether the current attempt may run, or did: it is not for parents and conditions to say any more."""
-    is_seen: bool = False
-    """Whether any attempt was ever with a worker, or ended."""
-    outcome: Outcome | None = None
-    """How the current attempt ended, when that was the end of the task."""
-    ended_at: float = 0.0
-    output: str | None = None
-    """JSON text; kept for tasks that an expression looks at."""
-    matches: dict[int, float] = field(default_factory=dict)
-    """Number of a condition to the time of the event that met it, in the current attempt."""
-
-
-@dataclass(slots=True, frozen=True)
-class Change:
-    """One task that :meth:`RunState.advance` decided."""
-
-    index: int
-    decision: Decision
 
 
 class RunState:
@@ -217,17 +157,25 @@ class RunState:
         self.open -= 1
 
     def _decide_by_parents(self, index: int) -> Decision:
-        """C-6.14 to C-6.16."""
+        """C-6.14 to C-6.16; one pass, because most tasks are decided here."""
         parents = self.version.graph.parents[index]
         opened_at = self.tasks[index].opened_at
-        broken = self._broken_at(parents)
+        broken, is_waiting, ended_at, has_run = None, False, opened_at, not parents
+        for parent in parents:
+            task = self.tasks[parent]
+            outcome = task.outcome
+            if outcome is None:
+                is_waiting = True
+            elif outcome is Outcome.COMPLETED or outcome is Outcome.SKIPPED:
+                has_run = has_run or outcome is Outcome.COMPLETED
+                ended_at = max(ended_at, task.ended_at)
+            elif broken is None or task.ended_at < broken:
+                broken = task.ended_at
         if broken is not None:
             return Decision(Verdict.CANCEL, max(broken, opened_at))
-        ended_at = self._ended_at(parents)
-        if ended_at is None:
+        if is_waiting:
             return WAITING
-        at = max(ended_at, opened_at)
-        return Decision(Verdict.SKIP if self._all_skipped(parents) else Verdict.QUEUE, at)
+        return Decision(Verdict.QUEUE if has_run else Verdict.SKIP, ended_at)
 
     def _decide_on_failure(self, index: int) -> Decision:
         """C-6.45, C-6.49: any failure starts it; without one it is skipped."""
@@ -352,13 +300,13 @@ class RunState:
         """When the last task ended."""
         return max(task.ended_at for task in self.tasks)
 
+    def opened_at(self) -> float:
+        """When it was triggered, or replayed for the last time."""
+        return max(task.opened_at for task in self.tasks)
+
 
 def _is(task: TaskFacts, status: RunStatus) -> bool:
     return task.outcome is not None and task.outcome.status is status
-
-
-SKIPPED_OUTPUT = '{"skipped":true}'
-"""The output of a skipped task (C-5.8, C-6.3)."""
 
 
 def _judge(condition: Condition, parent: TaskFacts) -> bool:

@@ -16,7 +16,7 @@ def adopt(scheduler: TenantScheduler, runs: Sequence[LoadedRun]) -> None:
     A run that is over but has no end in its rows yet gets it: the scheduler decides its last tasks once more.
     """
     for loaded in runs:
-        is_settled = loaded.row.has_end and loaded.state.is_over and not loaded.is_reopened
+        is_settled = loaded.row.has_end and loaded.state.is_over and not loaded.row.is_reopened
         if not is_settled and loaded.row.id not in scheduler.runs:
             _adopt(scheduler, loaded)
 
@@ -30,13 +30,15 @@ def _adopt(scheduler: TenantScheduler, loaded: LoadedRun) -> None:
         parsed_labels(loaded.row.labels),
         loaded.stored_state(),
     )
-    run.is_reopened = loaded.is_reopened
+    run.is_reopened = loaded.row.is_reopened or loaded.is_replayed
     run.ends = [loaded.end(index) if loaded.tasks[index].ended else None for index in range(len(loaded.tasks))]
     run.size = sum(end.size for end in run.ends if end is not None)
     for index, task in enumerate(loaded.tasks):
         facts = run.state.tasks[index]
-        if facts.outcome is not None or not facts.is_decided or scheduler.places(task.id):
+        known = scheduler.attempt_of(task.id)
+        if facts.outcome is not None or not facts.is_decided or (known is not None and known >= task.attempt):
             continue
+        scheduler.forget(task.id, task.attempt - 1)
         ready = run.ready(index, task.ready_at, task.attempt, task.app_retries, task.internal_retries)
         flight = flight_of(scheduler.tenant_id, task, ready)
         if flight is not None:

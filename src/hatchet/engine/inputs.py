@@ -82,24 +82,28 @@ class Inputs:
         """How the tasks above each ended: from memory, from rows, or decided anew where a row is not there yet."""
         found: dict[str, dict[int, TaskEnd]] = {}
         unknown: list[Flight] = []
+        short: list[Flight] = []
         for flight in flights:
             run = self._runs.get(flight.task.run_id or "")
             known = _known_ends(run, flight.task.step.index) if run is not None else None
-            if known is None:
-                unknown.append(flight)
-            else:
+            if known is not None:
                 found[flight.task.id] = known
+            elif _is_on_failure(flight):
+                # It may start while others run again whose earlier ends are no longer true.
+                short.append(flight)
+            else:
+                unknown.append(flight)
         above = {flight.task.id: _ancestors(flight) for flight in unknown}
         wanted = list({task_id for ids in above.values() for _, task_id in ids})
         rows = await task_outputs(self._database, tenant_id, wanted) if wanted else {}
         for task_id, ids in above.items():
             found[task_id] = {index: rows[above_id] for index, above_id in ids if above_id in rows}
-        short = [flight for flight in unknown if len(found[flight.task.id]) < len(above[flight.task.id])]
+        short += [flight for flight in unknown if len(found[flight.task.id]) < len(above[flight.task.id])]
         run_ids = list({flight.task.run_id for flight in short if flight.task.run_id is not None})
         loaded = {run.row.id: run for run in await self._run_facts.load(tenant_id, run_ids)} if run_ids else {}
         for flight in short:
             run_read = loaded[flight.task.run_id or ""]
-            ends = {index: run_read.end(index) for index, _ in above[flight.task.id]}
+            ends = {index: run_read.end(index) for index, _ in _ancestors(flight)}
             found[flight.task.id] = {index: end for index, end in ends.items() if end is not None}
         return found
 
@@ -117,13 +121,19 @@ class Inputs:
             if met is None:
                 run = loaded.get(task.run_id or "")
                 met = run.state.decide(task.step.index, flight.assigned_at).met if run is not None else ()
-            data = {match.condition: match.data for match in matches.get(task.id, ())}
+            # The newest: an older one is that of an attempt before a replay.
+            known = sorted(matches.get(task.id, ()), key=lambda match: match.attempt)
+            data = {match.condition: match.data for match in known}
             found[task.id] = _trigger_data(flight, met, data)
         return found
 
     def _met(self, flight: Flight) -> tuple[int, ...] | None:
         run = self._runs.get(flight.task.run_id or "")
         return None if run is None else run.met.get(flight.task.step.index)
+
+
+def _is_on_failure(flight: Flight) -> bool:
+    return flight.task.step.index == flight.task.version.graph.on_failure
 
 
 def _has_conditions(flight: Flight) -> bool:
@@ -161,7 +171,8 @@ def _known_ends(run: OpenRun, index: int) -> dict[int, TaskEnd] | None:
         end = run.ends[above]
         if end is not None:
             ends[above] = end
-        elif run.state.tasks[above].outcome is not None:
+        elif run.state.tasks[above].outcome is not None or index != run.version.graph.on_failure:
+            # Not kept, or opened again by a replay while this one runs on with what it was given.
             return None
     return ends
 

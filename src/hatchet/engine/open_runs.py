@@ -38,6 +38,7 @@ class OpenRun:
         priority: int,
         labels: DesiredLabels,
         state: RunState,
+        ids: list[str] | None = None,
     ) -> None:
         self.tenant_id = tenant_id
         self.id = id
@@ -45,7 +46,7 @@ class OpenRun:
         self.priority = priority
         self.labels = labels
         self.state = state
-        self.task_ids = task_ids(id, len(version.tasks))
+        self.task_ids = ids if ids is not None else task_ids(id, len(version.tasks))
         self.ends: list[TaskEnd | None] | None = [None] * len(version.tasks)
         """How the tasks ended; None when there was no room for it: the rows tell."""
         self.payload: TaskPayload | None = None
@@ -95,6 +96,10 @@ class OpenRuns:
         return self._by_id.get(run_id)
 
     def put(self, run: OpenRun) -> None:
+        """Take a run in, without its texts when there is no room for them."""
+        self.remove(run.id)
+        if self._size + run.size > self._maximum_size:
+            run.payload, run.ends, run.size = None, None, 0
         self._by_id[run.id] = run
         self._size += run.size
 

@@ -1,7 +1,7 @@
 """Pauses of workflows: while one lasts its runs are accepted and wait (behaviour-core C-4.52 to C-4.56).
 
-The row says whether a workflow is paused. The owner of the tenant hears of a change at once, and its watch reads the rows
-again and again behind that, because what it was told may get lost.
+The row says whether a workflow is paused. The owner of the tenant hears of a change at once, and its watch reads the
+rows again and again behind that, because what it was told may get lost.
 """
 
 from __future__ import annotations
@@ -69,8 +69,8 @@ class Pausing:
         await self.refresh(scheduler.tenant_id)
         while expired := scheduler.held.expired(self._clock.now(), CANCEL_BATCH):
             run_ids = list(dict.fromkeys(task.run_id or task.id for task in expired))
-            cancelled = await self._control.cancel(scheduler.tenant_id, run_ids)
-            log.info("runs waited too long for the end of a pause", tenant=scheduler.tenant_id, cancelled=len(cancelled))
+            done = await self._control.cancel(scheduler.tenant_id, run_ids)
+            log.info("runs waited too long for the end of a pause", tenant=scheduler.tenant_id, cancelled=len(done))
             left = [task.id for task in expired if task.id in scheduler.held]
             if left:
                 # Whatever happened to them, the rows tell.

@@ -118,10 +118,7 @@ class Results(Loop):
 
     def finished(self, tenant_id: str, finished: RunFinished) -> None:
         """A run has ended: tell whoever waits, and remember it for those who are just about to ask."""
-        watchers = self._watchers.pop((tenant_id, finished.run_id), None)
-        if watchers:
-            for subscription in watchers:
-                subscription.push(finished)
+        self._tell(tenant_id, finished)
         self._remember(tenant_id, finished)
 
     def task_ended(self, tenant_id: str, run_id: str, task_id: str, readable_id: str, end: TaskEnd, at: float) -> None:
@@ -129,6 +126,13 @@ class Results(Loop):
         watchers = self._watchers.pop((tenant_id, task_id), None) if task_id != run_id else None
         if watchers:
             finished = RunFinished(run_id=task_id, at=at, results=[task_result(task_id, readable_id, end)])
+            for subscription in watchers:
+                subscription.push(finished)
+
+    def _tell(self, tenant_id: str, finished: RunFinished) -> None:
+        # What the rows said is not remembered: a replay may have come between the reading and now.
+        watchers = self._watchers.pop((tenant_id, finished.run_id), None)
+        if watchers:
             for subscription in watchers:
                 subscription.push(finished)
 
@@ -180,6 +184,7 @@ class Results(Loop):
 
     async def turn(self) -> None:
         self._turns += 1
+        self._forget_old()
         if not self._watchers or (not self._bus.has_peers and self._turns % QUIET_RECHECKS):
             return
         pending = [key for key in list(self._watchers) if not self._is_open_here(*key)]
@@ -205,7 +210,7 @@ class Results(Loop):
             ended = await ended_runs(self._database, tenant_id, left) if left else []
             for run in await self._run_facts.load(tenant_id, ended):
                 if run.state.is_over:
-                    self.finished(tenant_id, run.finished())
+                    self._tell(tenant_id, run.finished())
         return [None] * len(keys)
 
     async def _look_up_tasks(self, tenant_id: str, ids: Sequence[str]) -> None:
@@ -214,14 +219,19 @@ class Results(Loop):
         for end in ends:
             readable_id = versions[end.version_id].step(end.step_id).definition.readable_id
             result = task_result(end.task_id, readable_id, end.end)
-            self.finished(tenant_id, RunFinished(run_id=end.task_id, at=end.finished_at, results=[result]))
+            self._tell(tenant_id, RunFinished(run_id=end.task_id, at=end.finished_at, results=[result]))
 
     def _remember(self, tenant_id: str, finished: RunFinished) -> None:
+        self.forget([finished.run_id])
         size = 200 + sum(len(result.output or "") + len(result.error or "") for result in finished.results)
-        if size > RECENT_CHARACTERS // 8 or finished.run_id in self._recent:
+        if size > RECENT_CHARACTERS // 8:
             return
         self._recent[finished.run_id] = _Recent(tenant_id, finished, size, time.monotonic())
         self._recent_size += size
         while self._recent_size > RECENT_CHARACTERS or len(self._recent) > RECENT_RUNS:
-            _, dropped = self._recent.popitem(last=False)
-            self._recent_size -= dropped.size
+            self.forget([next(iter(self._recent))])
+
+    def _forget_old(self) -> None:
+        before = time.monotonic() - RECENT_SECONDS
+        while self._recent and (oldest := next(iter(self._recent.items())))[1].at < before:
+            self.forget([oldest[0]])

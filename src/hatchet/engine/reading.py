@@ -13,7 +13,7 @@ from hatchet.core.ids import parse_uuid
 from hatchet.core.messages import RunDetails, TaskDetail
 from hatchet.core.payloads import TaskPayload
 from hatchet.core.ready_queue import ReadyTask
-from hatchet.core.run_state import Decision, Verdict
+from hatchet.core.run_tasks import Decision, Verdict
 from hatchet.core.statuses import Outcome, RunStatus
 from hatchet.engine.rebuild import Rebuild
 from hatchet.engine.run_facts import LoadedRun, RunFacts

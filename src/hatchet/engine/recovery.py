@@ -90,9 +90,9 @@ async def _load_reopened(
     adopt(scheduler, await run_facts.load(tenant_id, [one.id for one in resolved if one.is_run]))
     plain = [one.id for one in resolved if one.run_id is None]
     for state, task in await rebuild.states(tenant_id, plain):
-        scheduler.runs.reopened(task.id)
+        scheduler.runs.reopened(task.id, state.opened_at)
         if state.ended is not None:
-            scheduler.runs.closed(task.id, state.finished_at or 0.0)
+            scheduler.runs.closed(task.id)
         elif not scheduler.knows(task.id):
             flight = flight_of(tenant_id, state, task)
             scheduler.fly(flight) if flight is not None else scheduler.enqueue(task)

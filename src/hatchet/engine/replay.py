@@ -82,16 +82,13 @@ class Replay:
 
     async def _write(self, tenant_id: str, openings: Sequence[_Opening]) -> list[_Opening]:
         at = self._clock.now()
-        run_ids = sorted({opening.run_id for opening in openings})
+        # In one order everywhere, so that two replays never wait for each other.
+        rows = sorted((opening.task_id, opening.attempt, opening.is_queued) for opening in openings)
         async with self._database.transaction() as transaction:
-            await reopen(transaction, tenant_id, run_ids, at)
-            written = await append_replays(
-                transaction,
-                tenant_id,
-                at,
-                [(opening.task_id, opening.attempt, opening.is_queued) for opening in openings],
-            )
-        return [opening for opening in openings if (opening.task_id, opening.attempt) in written]
+            written = await append_replays(transaction, tenant_id, at, rows)
+            opened = [opening for opening in openings if (opening.task_id, opening.attempt) in written]
+            await reopen(transaction, tenant_id, sorted({opening.run_id for opening in opened}), at)
+        return opened
 
     def _tell(self, tenant_id: str, opened: Sequence[_Opening]) -> None:
         run_ids = list({opening.run_id for opening in opened})

@@ -12,12 +12,14 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+import structlog
+
 from hatchet.core.clock import Clock
 from hatchet.core.messages import RunFinished
 from hatchet.core.payloads import TaskEnd
 from hatchet.core.ready_queue import ReadyTask
 from hatchet.core.run_events import RunEventKind
-from hatchet.core.run_state import SKIPPED_OUTPUT, Decision, Verdict
+from hatchet.core.run_tasks import SKIPPED_OUTPUT, Decision, Verdict
 from hatchet.core.statuses import Outcome
 from hatchet.engine.batcher import Batcher
 from hatchet.engine.bus import Bus
@@ -32,15 +34,17 @@ from hatchet.store.pool import Database
 from hatchet.store.runs import NewMatch, RunEnding, close_reopened, put_run_results
 from hatchet.store.tasks import NewResult, append_results
 
+log = structlog.get_logger("hatchet.engine")
+
 Enqueue = Callable[[ReadyTask], None]
 
 
 @dataclass(slots=True, frozen=True)
 class Closed:
-    """What was open again has ended again."""
+    """What was replayed has ended again; ``replayed_at``: the newest replay that this is known of."""
 
     id: str
-    at: float
+    replayed_at: float
 
 
 Write = NewResult | RunEnding | Closed
@@ -73,13 +77,16 @@ class RunBook:
         self._clock = clock
         self._enqueue = enqueue
         self._mine: dict[str, OpenRun] = {}
-        self._reopened: set[str] = set()
+        self._reopened: dict[str, float] = {}
+        """What was replayed, and when."""
         self._unsettled: dict[str, list[int]] = {}
         """Tasks that have ended, by run, and of which nothing followed yet."""
         self._sleeps = Sleeps(clock, self._woken)
         self._waits = EventWaits(tenant_id, lease, database, clock, self._matched)
         self._writes: Batcher[Write, None] = Batcher("run-ends", self._write, maximum=WRITE_MAXIMUM)
         self._unwritten: list[Write] = []
+        self._told: set[tuple[str, float]] = set()
+        """Ends that are not written yet: (task id, attempt) and (run id, time). Rows without them may be read back."""
 
     def __contains__(self, run_id: str) -> bool:
         return run_id in self._mine
@@ -109,18 +116,18 @@ class RunBook:
         self._mine[run.id] = run
         self._runs.put(run)
         if run.is_reopened:
-            self.reopened(run.id)
+            self.reopened(run.id, run.state.opened_at())
         self.advance(run, run.state.undecided())
 
-    def reopened(self, id: str) -> None:  # noqa: A002
+    def reopened(self, id: str, at: float) -> None:  # noqa: A002
         """A run, or a task that is a run of its own, was replayed: it is named in the list of what is open again."""
-        self._reopened.add(id)
+        self._reopened[id] = at
 
-    def closed(self, id: str, at: float) -> None:  # noqa: A002
-        """It has ended; if it was replayed, its name goes from that list."""
-        if id in self._reopened:
-            self._reopened.discard(id)
-            self._submit([Closed(id, at)])
+    def closed(self, id: str) -> None:  # noqa: A002
+        """It has ended; if it was replayed, its name goes from that list, unless it was replayed once more."""
+        replayed_at = self._reopened.pop(id, None)
+        if replayed_at is not None:
+            self._submit([Closed(id, replayed_at)])
 
     def drop(self, run_id: str) -> None:
         """Forget a run: its rows say something that this picture does not, so it is read anew."""
@@ -128,6 +135,7 @@ class RunBook:
         if run is not None:
             self._runs.remove(run_id)
             self._waits.forget(run_id)
+            self._sleeps.forget(run_id)
 
     def ended(self, task: ReadyTask, outcome: Outcome, at: float, output: str | None, error: str | None) -> None:
         """A task's last attempt has ended; what follows is decided by :meth:`settle`."""
@@ -142,8 +150,14 @@ class RunBook:
         unsettled, self._unsettled = self._unsettled, {}
         for run_id, indexes in unsettled.items():
             run = self._mine.get(run_id)
-            if run is not None:
+            if run is None:
+                continue
+            try:
                 self.advance(run, [after for index in indexes for after in run.state.after(index)])
+            except Exception as error:
+                # The ends are committed, and the other runs have nothing to do with it.
+                log.error("could not go on with a run, trying again", run=run_id, exc_info=error)
+                self._unsettled.setdefault(run_id, []).extend(indexes)
 
     def retried(self, task: ReadyTask) -> None:
         """A further attempt of a task is open."""
@@ -155,6 +169,9 @@ class RunBook:
         """Decide these tasks of a run, and do what that decides."""
         for change in run.state.advance(indexes, self._clock.now()):
             index, decision = change.index, change.decision
+            if decision.verdict is not Verdict.WAIT:
+                self._waits.forget(run.id, index)
+                self._sleeps.forget(run.id, index)
             if decision.verdict is Verdict.QUEUE:
                 run.met[index] = decision.met
                 self._enqueue(run.ready(index, decision.at, run.state.tasks[index].attempt))
@@ -168,7 +185,8 @@ class RunBook:
     # Time and events --------------------------------------------------------------------------------------------------
 
     def tick(self) -> None:
-        """Try again what could not be written."""
+        """Try again what could not be done or written."""
+        self.settle()
         unwritten, self._unwritten = self._unwritten, []
         self._submit(unwritten)
 
@@ -187,11 +205,14 @@ class RunBook:
             self._waits.add(run, index, decision.listens_since)
 
     def _woken(self, due: Sequence[tuple[str, int]]) -> None:
-        """Sleeps have ended."""
+        """Sleeps have ended; those of one run are decided together, in the order of their times."""
+        by_run: dict[str, list[int]] = {}
         for run_id, index in due:
+            by_run.setdefault(run_id, []).append(index)
+        for run_id, indexes in by_run.items():
             run = self._mine.get(run_id)
             if run is not None:
-                self.advance(run, (index,))
+                self.advance(run, indexes)
 
     def _matched(self, matches: Sequence[tuple[OpenRun, int, NewMatch]]) -> None:
         """Events met conditions, and that is committed."""
@@ -212,9 +233,10 @@ class RunBook:
         output = SKIPPED_OUTPUT if is_skipped else None
         task_id, attempt = run.task_ids[index], run.state.tasks[index].attempt
         error = decision.reason or None
-        self._waits.forget(run.id, index)
         end = TaskEnd(outcome, output, error)
         self._runs.keep_end(run, index, end)
+        if not self._is_news(task_id, attempt):
+            return
         row = NewResult(self._tenant_id, task_id, attempt, outcome, output, error, None, decision.at, None, 0, 0)
         self._submit([row])
         step = run.version.tasks[index]
@@ -230,11 +252,22 @@ class RunBook:
             return
         self._runs.remove(run.id)
         self._waits.forget(run.id)
+        self._sleeps.forget(run.id)
+        replayed_at = self._reopened.pop(run.id, None)
         at, status = run.state.finished_at(), run.state.status()
+        if not self._is_news(run.id, at):
+            return
         self._results.run_ended(self._tenant_id, run.id, self._finished(run, at))
         self._run_events.run_ended(self._tenant_id, run.id, status, at)
-        self._submit([RunEnding(run.id, status, at)])
-        self.closed(run.id, at)
+        self._submit([RunEnding(run.id, status, at), *([] if replayed_at is None else [Closed(run.id, replayed_at)])])
+
+    def _is_news(self, id: str, which: float) -> bool:  # noqa: A002
+        """Whether that end is told for the first time: a run that is read back while its end is on its way to the rows
+        is decided once more."""
+        if (id, which) in self._told:
+            return False
+        self._told.add((id, which))
+        return True
 
     def _finished(self, run: OpenRun, at: float) -> RunFinished | None:
         """What subscribers hear; None when the texts are in the rows only."""
@@ -254,17 +287,23 @@ class RunBook:
     def _submitted(self, write: Write, done: asyncio.Future[None]) -> None:
         if done.cancelled() or done.exception() is not None:
             self._unwritten.append(write)
+        elif isinstance(write, NewResult):
+            self._told.discard((write.task_id, write.attempt))
+        elif isinstance(write, RunEnding):
+            self._told.discard((write.run_id, write.finished_at))
 
     async def _write(self, batch: Sequence[Write]) -> list[None]:
         rows = [one for one in batch if isinstance(one, NewResult)]
-        ends = [one for one in batch if isinstance(one, RunEnding)]
+        # Of a run that ended twice in one batch the last end counts.
+        ends = list({one.run_id: one for one in batch if isinstance(one, RunEnding)}.values())
         if rows:
             await append_results(self._database, rows, self._lease)
+            self._results.look_again(self._tenant_id, [row.task_id for row in rows])
         if ends:
             await put_run_results(self._database, self._lease, self._tenant_id, ends)
         if closed := [one for one in batch if isinstance(one, Closed)]:
-            until = max(one.at for one in closed)
-            await close_reopened(self._database, self._tenant_id, [one.id for one in closed], until)
+            names = [(one.id, one.replayed_at) for one in closed]
+            await close_reopened(self._database, self._tenant_id, names)
         if ends:
             self._results.look_again(self._tenant_id, [end.run_id for end in ends])
             self._bus.publish_ids("finished", [end.run_id for end in ends], tenant=self._tenant_id)

@@ -12,7 +12,8 @@ from hatchet.core.labels import DesiredLabels, merged
 from hatchet.core.messages import RunFinished, TaskResult
 from hatchet.core.payloads import TaskEnd
 from hatchet.core.ready_queue import ReadyTask
-from hatchet.core.run_state import SKIPPED_OUTPUT, RunState, TaskFacts
+from hatchet.core.run_state import RunState
+from hatchet.core.run_tasks import SKIPPED_OUTPUT, TaskFacts
 from hatchet.core.statuses import Outcome, RunStatus
 from hatchet.engine.registration import Registration
 from hatchet.store.pool import Database
@@ -39,8 +40,8 @@ class LoadedRun:
         self.state = self.stored_state()
 
     @property
-    def is_reopened(self) -> bool:
-        """Whether any of it was replayed."""
+    def is_replayed(self) -> bool:
+        """Whether any of it was ever replayed."""
         return any(task.opened_at > task.inserted_at for task in self.tasks)
 
     def stored_state(self) -> RunState:
@@ -60,7 +61,8 @@ class LoadedRun:
             outcome=task.ended,
             ended_at=task.finished_at or 0.0,
             output=task.output if index in self.version.graph.judged else None,
-            matches={match.condition: match.matched_at for match in matches if match.attempt == task.attempt},
+            # Retries go on with what met the conditions of the attempt before them.
+            matches={match.condition: match.matched_at for match in matches if match.attempt == task.opened_attempt},
         )
 
     def end(self, index: int) -> TaskEnd | None:

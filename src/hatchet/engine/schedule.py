@@ -122,7 +122,7 @@ class TenantScheduler:
             else:
                 self.touched_ids.add(task.id)
         else:
-            self.runs.closed(task.id, at)
+            self.runs.closed(task.id)
         self._wake.set()
 
     def settle(self) -> None:

@@ -182,7 +182,8 @@ class Trigger:
                 tasks.append(ReadyTask(row.id, asked.version, row.priority, row.inserted_at, labels=labels))
             else:
                 state = RunState.fresh(asked.version, row.inserted_at)
-                run = OpenRun(tenant_id, row.id, asked.version, row.priority, asked.labels, state)
+                ids = [task_id for task_id, _ in row.tasks]
+                run = OpenRun(tenant_id, row.id, asked.version, row.priority, asked.labels, state, ids)
                 self._runs.keep_payload(run, row.payload)
                 runs.append(run)
         if tasks:

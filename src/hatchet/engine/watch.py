@@ -240,7 +240,7 @@ class Watch(Loop):
                 raise
             for state, task in states:
                 if state.opened_at > state.inserted_at and task.run_id is None:
-                    scheduler.runs.reopened(task.id)
+                    scheduler.runs.reopened(task.id, state.opened_at)
                 self._agree(state, task)
             scheduler.settle()
 
@@ -249,6 +249,8 @@ class Watch(Loop):
         if state.ended is not None:
             self._ended_unheard(state, task)
             return
+        # Also when nothing of the current attempt is to be done here: an attempt that a replay followed is over.
+        scheduler.forget(state.id, state.attempt - 1)
         if task.run_id is not None and self._is_for_run(state, task):
             return
         known = scheduler.attempt_of(state.id)
@@ -258,7 +260,6 @@ class Watch(Loop):
             if flight is not None and mine is not None and mine.task.attempt == state.attempt:
                 self._take_over_notes(mine, flight)
             return
-        scheduler.forget(state.id, state.attempt - 1)
         if flight is not None:
             scheduler.fly(flight)
         else:
@@ -270,7 +271,7 @@ class Watch(Loop):
         if run is None:
             return True
         facts = run.state.tasks[task.step.index]
-        if facts.outcome is not None and state.attempt > facts.attempt:
+        if state.opened_attempt > facts.attempt:
             self._scheduler.runs.drop(run.id)
             self._scheduler.touched([state.id])
             return True
@@ -282,6 +283,7 @@ class Watch(Loop):
     def _ended_unheard(self, state: TaskState, task: ReadyTask) -> None:
         scheduler = self._scheduler
         assert state.ended is not None
+        scheduler.runs.closed(state.id)
         flight = scheduler.flying.get(state.id)
         if task.run_id is not None:
             at = state.finished_at or 0.0
@@ -289,7 +291,6 @@ class Watch(Loop):
         elif not scheduler.knows(state.id):
             return
         scheduler.forget(state.id, state.attempt)
-        scheduler.runs.closed(state.id, state.finished_at or 0.0)
         if flight is not None and state.ended is Outcome.CANCELLED:
             # Whoever cancelled it may not have known its worker (C-5.19); telling it twice is harmless (C-5.22).
             self._dispatch.cancel(scheduler.tenant_id, flight)
@@ -309,8 +310,7 @@ class Watch(Loop):
             *scheduler.queues.oldest_ids(),
             *scheduler.flying,
             *(task.id for task in scheduler.backoff),
-            *(task.id for task in scheduler.held),
-            *((oldest,) if (oldest := scheduler.runs.oldest()) is not None else ()),
+            *(oldest for oldest in (scheduler.held.oldest_id(), scheduler.runs.oldest()) if oldest is not None),
         ]
         watermark = lowest_at(time_of(min(candidates)) - WATERMARK_SAFETY_SECONDS)
         # A step of a minute is enough to keep recovery short, and an idle engine writes nothing for it.

@@ -15,6 +15,7 @@ from hatchet.core.messages import (
     Caller,
     EventRecord,
     RunDetails,
+    RunFilter,
     RunFinished,
     Send,
     TaskReport,
@@ -81,11 +82,17 @@ class Reporting(Protocol):
 class Controlling(Protocol):
     """Changes what is under way. Times in seconds."""
 
-    async def cancel(self, tenant_id: str, ids: Sequence[str]) -> list[str]: ...
-
     async def release_slot(self, tenant_id: str, task_id: str) -> None: ...
 
     async def refresh_timeout(self, tenant_id: str, task_id: str, increment_seconds: float) -> float: ...
+
+
+class Bulking(Protocol):
+    """Cancels and replays runs and tasks, by ids or by a filter; the ids that it took."""
+
+    async def cancel(self, tenant_id: str, wanted: Sequence[str] | RunFilter) -> list[str]: ...
+
+    async def replay(self, tenant_id: str, wanted: Sequence[str] | RunFilter) -> list[str]: ...
 
 
 class ResultSubscription(Protocol):

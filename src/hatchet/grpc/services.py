@@ -6,6 +6,7 @@ from hatchet.core.clock import Clock
 from hatchet.grpc.dispatcher import DispatcherService
 from hatchet.grpc.events import EventsService
 from hatchet.grpc.ports import (
+    Bulking,
     Controlling,
     Dispatching,
     EventPushing,
@@ -29,6 +30,7 @@ def grpc_services(
     dispatch: Dispatching,
     reports: Reporting,
     control: Controlling,
+    bulk: Bulking,
     results: Publishing,
     reading: Reading,
     run_events: RunEventing,
@@ -53,5 +55,5 @@ def grpc_services(
             events=events, logs=logs, run_events=run_events, clock=clock, max_message_bytes=max_message_bytes
         ),
         "WorkflowService": WorkflowService(trigger=trigger),
-        "v1.AdminService": AdminService(registration=registration, trigger=trigger, control=control, reading=reading),
+        "v1.AdminService": AdminService(registration=registration, trigger=trigger, bulk=bulk, reading=reading),
     }

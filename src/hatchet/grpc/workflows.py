@@ -1,11 +1,12 @@
-"""``WorkflowService`` and ``v1.AdminService``: registration, triggers, cancellation and details of runs."""
+"""``WorkflowService`` and ``v1.AdminService``: registration, triggers, bulk operations and details of runs."""
 
 from __future__ import annotations
 
-from hatchet.core.errors import InvalidArgument, Unimplemented
+from hatchet.core.errors import InvalidArgument
 from hatchet.core.messages import Caller
 from hatchet.grpc.fields import required_uuid
-from hatchet.grpc.ports import Controlling, Reading, Registering, Triggering
+from hatchet.grpc.filter_messages import wanted_runs
+from hatchet.grpc.ports import Bulking, Reading, Registering, Triggering
 from hatchet.grpc.registration_messages import workflow_definition
 from hatchet.grpc.result_messages import details_response
 from hatchet.grpc.trigger_messages import admin_trigger_item, trigger_item
@@ -14,7 +15,6 @@ from hatchet_contracts.v1 import workflows_pb2 as v1
 from hatchet_contracts.v1.shared.trigger_pb2 import TriggerWorkflowRequest
 
 MAX_BULK_ITEMS = 1000
-MAX_CANCELLED_IDS = 20_000
 
 
 class WorkflowService:
@@ -40,14 +40,12 @@ class WorkflowService:
 
 
 class AdminService:
-    """Handlers of ``v1.AdminService`` (behaviour-core C-3, C-4, C-6, C-7)."""
+    """Handlers of ``v1.AdminService`` (behaviour-core C-3, C-4, C-6, C-7, C-15)."""
 
-    def __init__(
-        self, *, registration: Registering, trigger: Triggering, control: Controlling, reading: Reading
-    ) -> None:
+    def __init__(self, *, registration: Registering, trigger: Triggering, bulk: Bulking, reading: Reading) -> None:
         self._registration = registration
         self._trigger = trigger
-        self._control = control
+        self._bulk = bulk
         self._reading = reading
 
     async def put_workflow(
@@ -65,16 +63,12 @@ class AdminService:
         return v1.TriggerWorkflowRunResponse(external_id=run_ids[0])
 
     async def cancel_tasks(self, caller: Caller, request: v1.CancelTasksRequest) -> v1.CancelTasksResponse:
-        """C-6.37, C-6.38."""
-        if request.HasField("filter"):
-            raise Unimplemented("cancelling by filter is not served by this version of the server: send external_ids")
-        if len(request.external_ids) > MAX_CANCELLED_IDS:
-            raise InvalidArgument(
-                f"external_ids: at most {MAX_CANCELLED_IDS} ids a call, not {len(request.external_ids)}"
-            )
-        ids = [required_uuid(external_id, "external_ids") for external_id in request.external_ids]
-        cancelled = await self._control.cancel(caller.tenant_id, ids) if ids else []
-        return v1.CancelTasksResponse(cancelled_tasks=cancelled)
+        """C-6.37, C-15.1."""
+        return v1.CancelTasksResponse(cancelled_tasks=await self._bulk.cancel(caller.tenant_id, wanted_runs(request)))
+
+    async def replay_tasks(self, caller: Caller, request: v1.ReplayTasksRequest) -> v1.ReplayTasksResponse:
+        """C-15.1."""
+        return v1.ReplayTasksResponse(replayed_tasks=await self._bulk.replay(caller.tenant_id, wanted_runs(request)))
 
     async def get_run_details(self, caller: Caller, request: v1.GetRunDetailsRequest) -> v1.GetRunDetailsResponse:
         """C-7.23 to C-7.31."""

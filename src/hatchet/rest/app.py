@@ -13,7 +13,7 @@ from hatchet.core.errors import HatchetError
 from hatchet.rest import errors, page
 from hatchet.rest.headers import SecurityHeaders
 from hatchet.rest.ports import About, Services
-from hatchet.rest.routes import meta, tasks, tenants, workers
+from hatchet.rest.routes import meta, tasks, tenants, workers, workflows
 
 
 def build_app(services: Services, about: About, *, allowed_origins: Sequence[str] = ()) -> ASGIApp:
@@ -27,7 +27,7 @@ def build_api(services: Services, about: About) -> FastAPI:
     app.state.services = services
     app.state.about = about
     errors.install(app)
-    for router in (meta.open_router, meta.router, tenants.router, workers.router, tasks.router):
+    for router in (meta.open_router, meta.router, tenants.router, workers.router, workflows.router, tasks.router):
         app.include_router(router)
     app.add_exception_handler(404, _elsewhere)
     return app

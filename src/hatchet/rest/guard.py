@@ -82,11 +82,12 @@ async def _tenant_of_path(parameters: dict[str, Any], services: Services) -> str
         if await services.tenants.get(tenant_id) is None:
             raise Refused(404, NOT_FOUND)
         return tenant_id
-    if "worker" in parameters:
-        owner = await services.workers.tenant_of(path_id(parameters, "worker"))
-        if owner is None:
-            raise Refused(404, NOT_FOUND)
-        return owner
+    for kind, resources in (("worker", services.workers), ("workflow", services.workflows)):
+        if kind in parameters:
+            owner = await resources.tenant_of(path_id(parameters, kind))
+            if owner is None:
+                raise Refused(404, NOT_FOUND)
+            return owner
     return None
 
 

@@ -9,11 +9,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from hatchet.core.held import PauseSettings
 from hatchet.core.history import TaskEvent
-from hatchet.core.messages import Caller
+from hatchet.core.messages import Caller, RunFilter
 from hatchet.rest.health import Health
 from hatchet.store.identity import Tenant
 from hatchet.store.workers_read import WorkerRecord, WorkflowName
+from hatchet.store.workflows_read import WorkflowRecord
 
 
 class Verifying(Protocol):
@@ -50,10 +52,32 @@ class Pausing(Protocol):
     async def set_paused(self, tenant_id: str, worker_id: str, paused: bool) -> None: ...
 
 
-class Cancelling(Protocol):
-    """Cancels tasks or runs; the ids that it took (R-11.9)."""
+class WorkflowReading(Protocol):
+    """Finds workflows, inside a tenant."""
 
-    async def cancel(self, tenant_id: str, ids: Sequence[str]) -> list[str]: ...
+    async def list(
+        self, tenant_id: str, *, name: str | None, offset: int, limit: int
+    ) -> tuple[Sequence[WorkflowRecord], int]: ...
+
+    async def get(self, tenant_id: str, workflow_id: str) -> WorkflowRecord | None: ...
+
+    async def tenant_of(self, workflow_id: str) -> str | None: ...
+
+
+class WorkflowPausing(Protocol):
+    """Pauses and resumes workflows (C-4.52)."""
+
+    async def pause(self, tenant_id: str, workflow_id: str, settings: PauseSettings) -> None: ...
+
+    async def unpause(self, tenant_id: str, workflow_id: str) -> None: ...
+
+
+class Bulking(Protocol):
+    """Cancels and replays runs and tasks, by ids or by a filter; the ids that it took (R-11.9)."""
+
+    async def cancel(self, tenant_id: str, wanted: Sequence[str] | RunFilter) -> list[str]: ...
+
+    async def replay(self, tenant_id: str, wanted: Sequence[str] | RunFilter) -> list[str]: ...
 
 
 class HistoryReading(Protocol):
@@ -70,7 +94,9 @@ class Services:
     tenants: TenantReading
     workers: WorkerReading
     pausing: Pausing
-    control: Cancelling
+    workflows: WorkflowReading
+    workflow_pausing: WorkflowPausing
+    bulk: Bulking
     reading: HistoryReading
     health: Health
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Literal
+from typing import Annotated, Literal
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 
@@ -138,14 +138,86 @@ class UpdateWorkerRequest(Body):
     is_paused: bool | None = None
 
 
+class WorkflowVersionMeta(Body):
+    """One version of a workflow."""
+
+    metadata: APIResourceMeta
+    version: str
+    order: int
+    workflow_id: str
+
+
+class Workflow(Body):
+    """R-13.2"""
+
+    metadata: APIResourceMeta
+    name: str
+    tenant_id: str
+    description: str | None = None
+    is_paused: bool | None = None
+    paused_workflow_cron_run_queue_behavior: Literal["DROP", "QUEUE"] | None = None
+    paused_workflow_scheduled_run_queue_behavior: Literal["DROP", "QUEUE"] | None = None
+    versions: list[WorkflowVersionMeta] | None = None
+
+
+class WorkflowList(Body):
+    """R-13.1"""
+
+    pagination: PaginationResponse | None = None
+    rows: list[Workflow] | None = None
+
+
+class PauseWorkflowRequestPause(Body):
+    """Pause the workflow, or change how it is paused (R-13.7)."""
+
+    action: Literal["pause"]
+    paused_workflow_cron_run_queue_behavior: Literal["DROP", "QUEUE"]
+    paused_workflow_scheduled_run_queue_behavior: Literal["DROP", "QUEUE"]
+    queue_ttl: str = Field(alias="pausedWorkflowQueueTTL")
+
+
+class PauseWorkflowRequestUnpause(Body):
+    """End the pause (R-13.7)."""
+
+    action: Literal["unpause"]
+
+
+class WorkflowUpdateRequest(Body):
+    """R-13.7; a field that is absent is left as it is."""
+
+    pause: Annotated[PauseWorkflowRequestPause | PauseWorkflowRequestUnpause, Field(discriminator="action")] | None = (
+        None
+    )
+
+
+class V1TaskFilter(Body):
+    """R-11.6; times need a time zone, metadata is ``key:value``."""
+
+    since: AwareDatetime
+    until: AwareDatetime | None = None
+    statuses: list[Literal["QUEUED", "RUNNING", "COMPLETED", "CANCELLED", "FAILED"]] | None = None
+    workflow_ids: list[UUID] | None = None
+    additional_metadata: list[str] | None = None
+
+
 class V1CancelTaskRequest(Body):
     """R-11.6"""
 
     external_ids: list[UUID] | None = None
-    filter: dict[str, object] | None = None
+    filter: V1TaskFilter | None = None
+
+
+class V1ReplayTaskRequest(V1CancelTaskRequest):
+    """R-11.6"""
 
 
 class V1CancelledTasks(Body):
+    """R-11.9"""
+
+    ids: list[UUID] | None = None
+
+
+class V1ReplayedTasks(Body):
     """R-11.9"""
 
     ids: list[UUID] | None = None

@@ -7,7 +7,9 @@ from hatchet.core.held import Pause, PauseSettings
 from hatchet.store.pool import Queries, Row
 
 
-async def pause_workflow(queries: Queries, tenant_id: str, workflow_id: str, settings: PauseSettings, at: float) -> bool:
+async def pause_workflow(
+    queries: Queries, tenant_id: str, workflow_id: str, settings: PauseSettings, at: float
+) -> bool:
     """Pause the workflow, or change the settings of its pause; whether the tenant has such a workflow."""
     touched = await queries.execute(
         "workflow_pause",

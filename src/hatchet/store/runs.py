@@ -38,6 +38,8 @@ class RunRow:
     inserted_at: float
     has_end: bool
     """Whether an end is written; a replay may have made it the last but one."""
+    is_reopened: bool
+    """Whether its name is in the list of what was replayed and is open again."""
 
 
 @dataclass(slots=True, frozen=True)
@@ -113,7 +115,13 @@ async def run_rows(database: Database, tenant_id: str, run_ids: Sequence[str]) -
     rows = await database.fetch("run_rows", tenant_id, run_ids)
     return [
         RunRow(
-            str(row["id"]), str(row["version_id"]), row["priority"], row["labels"], row["inserted_at"], row["has_end"]
+            str(row["id"]),
+            str(row["version_id"]),
+            row["priority"],
+            row["labels"],
+            row["inserted_at"],
+            row["has_end"],
+            row["is_reopened"],
         )
         for row in rows
     ]
@@ -243,9 +251,9 @@ async def reopened(database: Database, tenant_id: str) -> list[str]:
     return [str(row["id"]) for row in await database.fetch("reopened_list", tenant_id)]
 
 
-async def close_reopened(database: Database, tenant_id: str, ids: Sequence[str], until: float) -> None:
-    """These have ended again, unless they were replayed after ``until``."""
-    await database.execute("reopened_remove", tenant_id, ids, until)
+async def close_reopened(database: Database, tenant_id: str, names: Sequence[tuple[str, float]]) -> None:
+    """These have ended again, unless they were replayed after the given time."""
+    await database.execute("reopened_remove", tenant_id, [name for name, _ in names], [at for _, at in names])
 
 
 def _text(value: object) -> str | None:

@@ -173,6 +173,8 @@ class TaskState:
     inserted_at: float
     opened_at: float
     """When the current attempt or the first of its retries came into being: with the task, or by a replay."""
+    opened_attempt: int
+    """The number of that attempt."""
     waits_anew: bool
     """Whether a replay opened the current attempt and left it to parents and conditions (C-15.14)."""
     attempt: int
@@ -223,6 +225,7 @@ def _state(row: Row) -> TaskState:
         labels=row["labels"],
         inserted_at=row["inserted_at"],
         opened_at=opened_at,
+        opened_attempt=max(replay_attempt, 0),
         waits_anew=is_replayed and not row["is_queued"],
         attempt=replay_attempt if is_replayed else last if is_ended else last + 1,
         app_retries=0 if is_replayed else row["app_retries"] or 0,

@@ -74,6 +74,12 @@ async def accept(
         children = await _claim_spawn_keys(transaction, [one for one in work if one.payload.spawn_key])
         fresh = [one for one in work if one.id not in children]
         collisions = await _claim_keys(transaction, [one for one in fresh if one.claim], now, released)
+        await _give_back_spawn_keys(transaction, [one for one in fresh if one.id in collisions])
+        for asked_id, child_id in list(children.items()):
+            if child_id in collisions:
+                # The same spawn key in one request: what the first was refused for, the second is, too.
+                collisions[asked_id] = collisions[child_id]
+                del children[asked_id]
         await _write(transaction, creator, *_split([one for one in fresh if one.id not in collisions]))
     return Accepted(children, collisions)
 
@@ -113,6 +119,19 @@ async def _claim_spawn_keys(transaction: Queries, children: Sequence[NewWork]) -
     await transaction.execute("child_claim", *columns)
     holders = await transaction.fetch("child_holders", *columns)
     return {str(row["asked_id"]): str(row["child_id"]) for row in holders if row["asked_id"] != row["child_id"]}
+
+
+async def _give_back_spawn_keys(transaction: Queries, refused: Sequence[NewWork]) -> None:
+    """A child that is not created must not stand for its spawn key: the parent's next attempt asks for it again."""
+    children = [one for one in refused if one.payload.spawn_key]
+    if children:
+        await transaction.execute(
+            "child_release",
+            [child.tenant_id for child in children],
+            [child.payload.parent_task_id for child in children],
+            [child.payload.spawn_key for child in children],
+            [child.id for child in children],
+        )
 
 
 async def _claim_keys(

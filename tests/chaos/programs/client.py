@@ -3,11 +3,13 @@
 The ids of a bulk go to the file ACKNOWLEDGED when the engine has answered; a bulk that got an error is triggered again.
 Not more than WINDOW runs are open at a time, so that triggers go on as long as the test does. What each run returned
 goes to the file RESULTS: a line of JSON with run, n, execution, and when it was triggered and heard of.
+After COUNT runs, or on SIGTERM, nothing new is triggered.
 Whatever the engine does, the program ends with 0 only when every acknowledged run has given a result.
 """
 
 import asyncio
 import json
+import signal
 import sys
 import time
 from pathlib import Path
@@ -50,6 +52,8 @@ async def result(ref: Any, results: IO[str], began: float, window: asyncio.Semap
 
 
 async def main(acknowledged: Path, results: Path, count: int, bulk: int, milliseconds: int, window: int) -> None:
+    enough = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, enough.set)
     places = asyncio.Semaphore(window)
     with acknowledged.open("w") as ids, results.open("w") as values:
         async with asyncio.TaskGroup() as waiting:
@@ -57,6 +61,8 @@ async def main(acknowledged: Path, results: Path, count: int, bulk: int, millise
                 numbers = range(first, min(first + bulk, count))
                 for _ in numbers:
                     await places.acquire()
+                if enough.is_set():
+                    break
                 began = time.time()
                 for ref in await triggered(numbers, milliseconds):
                     say(ids, run=ref.workflow_run_id)

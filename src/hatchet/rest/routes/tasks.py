@@ -1,4 +1,4 @@
-"""Tasks: cancel, and the history of one (behaviour-rest R-11.3 to R-11.9)."""
+"""Tasks: cancel, replay, and the history of one (behaviour-rest R-11.3 to R-11.11)."""
 
 from __future__ import annotations
 
@@ -7,16 +7,21 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 
-from hatchet.core.errors import InvalidArgument, Unimplemented
+from hatchet.core.errors import InvalidArgument
 from hatchet.core.history import TaskEvent
+from hatchet.core.messages import RunFilter
+from hatchet.core.run_filter import BOTH_GIVEN, listed_statuses, metadata_pairs
 from hatchet.core.statuses import TaskEventType
 from hatchet.rest.guard import CallerOf, GuardedRoute, ServicesOf
 from hatchet.rest.schemas import (
     PaginationResponse,
     V1CancelledTasks,
     V1CancelTaskRequest,
+    V1ReplayedTasks,
+    V1ReplayTaskRequest,
     V1TaskEvent,
     V1TaskEventList,
+    V1TaskFilter,
 )
 from hatchet.rest.times import instant
 
@@ -34,15 +39,18 @@ router = APIRouter(route_class=GuardedRoute)
 async def cancel_tasks(
     tenant: str, body: V1CancelTaskRequest, caller: CallerOf, services: ServicesOf
 ) -> V1CancelledTasks:
-    """Cancel the named tasks or runs; the answer means "accepted" (R-11.6 to R-11.10)."""
-    if body.external_ids is not None and body.filter is not None:
-        raise InvalidArgument("externalIds and filter exclude each other; send one of them.")
-    if body.filter is not None:
-        raise Unimplemented("filter: cancelling by filter is not part of this version; send externalIds.")
-    if not body.external_ids:
-        return V1CancelledTasks(ids=[])
-    ids = await services.control.cancel(caller.tenant_id, [str(wanted) for wanted in body.external_ids])
+    """Cancel tasks and runs, by ids or by a filter (R-11.6 to R-11.10)."""
+    ids = await services.bulk.cancel(caller.tenant_id, _wanted_runs(body))
     return V1CancelledTasks(ids=[uuid.UUID(found) for found in ids])
+
+
+@router.post("/api/v1/stable/tenants/{tenant}/tasks/replay", response_model_exclude_none=True)
+async def replay_tasks(
+    tenant: str, body: V1ReplayTaskRequest, caller: CallerOf, services: ServicesOf
+) -> V1ReplayedTasks:
+    """Replay tasks and runs, by ids or by a filter (R-11.6 to R-11.11)."""
+    ids = await services.bulk.replay(caller.tenant_id, _wanted_runs(body))
+    return V1ReplayedTasks(ids=[uuid.UUID(found) for found in ids])
 
 
 @router.get("/api/v1/stable/tasks/{task}/task-events", response_model_exclude_none=True)
@@ -59,6 +67,25 @@ async def list_task_events(
     rows = [_event_body(task_id, number, event) for number, event in enumerate(events, start=1)]
     rows.reverse()
     return V1TaskEventList(pagination=PaginationResponse(), rows=rows[offset : offset + limit])
+
+
+def _wanted_runs(body: V1CancelTaskRequest) -> list[str] | RunFilter:
+    """The ids, none when neither is given (R-11.7), or the filter."""
+    if body.filter is None:
+        return [str(wanted) for wanted in body.external_ids or ()]
+    if body.external_ids:
+        raise InvalidArgument(BOTH_GIVEN)
+    return _run_filter(body.filter)
+
+
+def _run_filter(body: V1TaskFilter) -> RunFilter:
+    return RunFilter(
+        since=body.since.timestamp(),
+        until=None if body.until is None else body.until.timestamp(),
+        statuses=listed_statuses(body.statuses or (), "filter.statuses"),
+        workflow_ids=tuple(str(workflow_id) for workflow_id in body.workflow_ids or ()),
+        additional_metadata=metadata_pairs(body.additional_metadata or (), "filter.additionalMetadata"),
+    )
 
 
 def _event_body(task_id: uuid.UUID, number: int, event: TaskEvent) -> V1TaskEvent:

@@ -11,9 +11,9 @@ from fastapi import APIRouter, Query
 from hatchet.core.errors import InvalidArgument
 from hatchet.rest.errors import Refused
 from hatchet.rest.guard import NOT_FOUND, CallerOf, GuardedRoute, ServicesOf
+from hatchet.rest.pagination import pagination
 from hatchet.rest.ports import Services
 from hatchet.rest.schemas import (
-    PaginationResponse,
     RegisteredWorkflow,
     UpdateWorkerRequest,
     Worker,
@@ -59,7 +59,7 @@ async def list_workers(
     ]
     limit = min(limit, MOST_LISTED)
     page = [worker_body(record) for record in found[offset : offset + limit]]
-    return WorkerList(pagination=_pagination(len(found), offset, limit), rows=page)
+    return WorkerList(pagination=pagination(len(found), offset, limit), rows=page)
 
 
 @router.get("/api/v1/workers/{worker}", response_model_exclude_none=True)
@@ -137,12 +137,3 @@ def _label_filter(labels: Iterable[str]) -> dict[str, str]:
 
 def _has_labels(record: WorkerRecord, wanted: dict[str, str]) -> bool:
     return all(key in record.labels and str(record.labels[key]) == value for key, value in wanted.items())
-
-
-def _pagination(total: int, offset: int, limit: int) -> PaginationResponse:
-    """R-9.3: the next page is the current one on the last page."""
-    pages = -(-total // limit)
-    current = 1 + -(-offset // limit)
-    return PaginationResponse(
-        current_page=current, next_page=current + 1 if current < pages else current, num_pages=pages
-    )

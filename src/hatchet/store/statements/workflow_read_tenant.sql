@@ -1,0 +1,1 @@
+SELECT tenant_id FROM workflow WHERE id = $1::uuid
