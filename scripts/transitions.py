@@ -15,8 +15,9 @@ from pathlib import Path
 
 from hatchet.core.conditions import Action, Condition, Kind
 from hatchet.core.definitions import StoredVersion, TaskDefinition, WorkflowDefinition, stored_version
-from hatchet.core.run_state import RunState, Verdict
+from hatchet.core.run_state import RunState
 from hatchet.core.run_tasks import Decision as RunDecision
+from hatchet.core.run_tasks import Verdict
 from hatchet.core.statuses import Outcome, RunStatus
 from hatchet.core.transitions import Counters, Event, EventKind, Policy, State, decide, replayed, status_of
 

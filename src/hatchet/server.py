@@ -385,6 +385,9 @@ class Engine:
         await self.dispatch.settle()
         await self.sweep.stop()
         await self.leases.stop()
+        # Until now the schedulers went on: attempts whose worker was gone have been given back.
+        await self.dispatch.settle()
+        await self.endings.drain()
         await self._assignments.close()
         await self.run_events.stop()
         await self.results.stop()

@@ -14,6 +14,7 @@ from engine_worker import TENANT, Action, Worker, until
 
 from hatchet.core.definitions import StoredVersion
 from hatchet.core.errors import InvalidArgument
+from hatchet.core.ids import task_ids
 from hatchet.core.messages import RunFilter
 from hatchet.core.statuses import RunStatus
 from hatchet.engine import bulk
@@ -197,14 +198,15 @@ async def test_c15_4_statuses_of_runs_of_several_tasks(one: Instance) -> None:
     await worker.task("b", run_id=runs["between"])
     await cancel(one, runs["cancelled"])
     await worker.die()
-    runs["queued"] = await one.run("dag")
+    runs["queued"], runs["b cancelled"] = await one.run("dag"), await one.run("dag")
+    await cancel(one, task_ids(runs["b cancelled"], 2)[1])
     await have(one, [runs[name] for name in ("replayed", "a part again")], RunStatus.COMPLETED)
     await replay(one, runs["replayed"])
     await replay(one, (await worker.task("b", run_id=runs["a part again"])).task_id)
     expected = {
         RunStatus.QUEUED: {"queued"},
-        # A run that was replayed has been seen by a worker (C-6.10).
-        RunStatus.RUNNING: {"begun", "between", "replayed", "a part again"},
+        # A run counts as running from the first start or end of any task on (C-6.10), also after a replay.
+        RunStatus.RUNNING: {"begun", "between", "b cancelled", "replayed", "a part again"},
         RunStatus.COMPLETED: {"completed"},
         RunStatus.FAILED: {"failed"},
         RunStatus.CANCELLED: {"cancelled"},
@@ -346,12 +348,14 @@ async def test_r_11_9_a_cancel_by_ids_answers_those_that_exist(one: Instance) ->
 async def test_c1_12_another_tenants_runs_are_unknown(one: Instance) -> None:
     await one.define("idle")
     version, _, ended = await settled(one)
-    waiting = await one.run("idle")
+    await one.define_dag(a=(), b=("a",))
+    waiting, run_id = await one.run("idle"), await one.run("dag")
     by_workflow = RunFilter(since=0.0, workflow_ids=(version.workflow_id,))
-    for wanted in ([waiting, *ended], EVER, by_workflow):
+    for wanted in ([waiting, run_id, *ended], EVER, by_workflow):
         assert await one.engine.bulk.cancel(OTHER_TENANT, wanted) == []
         assert await one.engine.bulk.replay(OTHER_TENANT, wanted) == []
-    assert await one.status(waiting) is RunStatus.QUEUED
+    assert await search_runs(one.database, OTHER_TENANT, EVER, EVERYTHING) == []
+    assert await found(one, RunStatus.QUEUED) == [run_id, waiting]
     assert await found(one, RunStatus.COMPLETED) == ended[::-1]
 
 

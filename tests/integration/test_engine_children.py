@@ -10,6 +10,7 @@ import pytest
 from engine_fixture import OTHER_TENANT, Instance, World
 from engine_worker import TENANT, Action, Worker
 
+from hatchet.core.definitions import Idempotency, TaskDefinition, WorkflowDefinition
 from hatchet.core.errors import IdempotencyCollision, InvalidArgument
 from hatchet.core.messages import TriggerItem
 from hatchet.core.statuses import RunStatus
@@ -254,8 +255,6 @@ async def test_c_4_8_unknown_and_foreign_parents_are_refused(one: Instance) -> N
     assert await one.rows("SELECT count(*) AS n FROM task") == [(1,)]
     # The parent is known and cached: another tenant must not see it.
     await spawn(one, child_of(action, child_index=0))
-    from hatchet.core.definitions import TaskDefinition, WorkflowDefinition
-
     task = TaskDefinition(readable_id="child", action="child:run")
     await one.engine.registration.put(OTHER_TENANT, WorkflowDefinition(name="child", tasks=(task,)))
     with pytest.raises(InvalidArgument, match="no such task"):
@@ -273,8 +272,6 @@ async def test_a_run_is_no_parent_task_unless_it_is_one(one: Instance) -> None:
 
 
 async def test_c_4_40_a_child_that_is_there_claims_no_idempotency_key(one: Instance) -> None:
-    from hatchet.core.definitions import Idempotency
-
     version = await one.define_dag(
         "child", a=(), b=("a",), workflow={"idempotency": Idempotency(expression="input.id", ttl_ms=60_000)}
     )
@@ -290,8 +287,6 @@ async def test_c_4_40_a_child_that_is_there_claims_no_idempotency_key(one: Insta
 
 
 async def test_a_child_that_was_refused_for_its_key_may_be_spawned_later(one: Instance) -> None:
-    from hatchet.core.definitions import Idempotency
-
     await one.define_dag(
         "child", a=(), b=("a",), workflow={"idempotency": Idempotency(expression="input.id", ttl_ms=10_000)}
     )

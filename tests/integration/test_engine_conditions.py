@@ -430,8 +430,8 @@ async def test_an_event_that_comes_while_the_engine_looks_back_is_found(
     run_id = await started(one, worker)
     await reached.wait()
     await one.push("e")
-    await worker.complete(await worker.task("b"))
     gate.set()
+    await worker.complete(await worker.task("b"))
     await one.ended(run_id, RunStatus.COMPLETED)
 
 

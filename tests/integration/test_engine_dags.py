@@ -12,10 +12,11 @@ from engine_fixture import OTHER_TENANT, Instance, on_parent, sleep, waits
 from engine_worker import TENANT, Action, until
 
 from hatchet.core.conditions import Action as Does
-from hatchet.core.errors import InvalidArgument, NotFound
+from hatchet.core.errors import InvalidArgument, NotFound, ResourceExhausted
 from hatchet.core.messages import ReportKind, TaskReport, TriggerItem
 from hatchet.core.run_events import RunEvent
 from hatchet.core.statuses import RunStatus
+from hatchet.engine import publish, run_book
 from hatchet.store.pool import Connected, Database, Pinned
 
 SKIPPED = '{"skipped":true}'
@@ -200,8 +201,6 @@ async def test_c_5_16_an_error_text_of_a_megabyte_arrives_as_it_was_sent(one: In
 
 
 async def test_c_5_17_a_payload_that_no_transport_takes_fails_only_that_task(one: Instance) -> None:
-    from hatchet.core.errors import ResourceExhausted
-
     version = await one.define_dag(a=(), b=("a",), c=())
     worker = await one.dag_worker(version)
     run_id = await one.run("dag")
@@ -577,8 +576,6 @@ async def test_c_7_6_the_id_of_a_task_gives_that_task_only(one: Instance) -> Non
 async def test_c_7_6_a_task_that_was_skipped_a_moment_ago_is_answered_without_a_poll(
     one: Instance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from hatchet.engine import run_book
-
     skip = waits(on_parent("a", "true", Does.SKIP), parents=("a",))
     version = await one.define_dag(a=(), skipped=skip, slow=())
     worker = await one.dag_worker(version)
@@ -663,8 +660,6 @@ async def test_c_7_34_every_end_is_one_event_and_the_runs_comes_last(one: Instan
 async def test_c_7_2_a_late_or_doubled_report_does_not_tell_the_end_again(
     one: Instance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from hatchet.engine import run_book
-
     version = await one.define_dag(a=(), b=("a",))
     worker = await one.dag_worker(version)
     run_id = await one.run("dag")
@@ -816,8 +811,6 @@ async def test_a_mistake_in_one_run_does_not_stop_the_others(one: Instance, monk
 async def test_what_is_remembered_of_ends_is_forgotten_after_a_while(
     one: Instance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from hatchet.engine import publish
-
     version = await one.define_dag(a=(), b=("a",))
     await one.dag_worker(version, completes=True)
     run_id = await one.run("dag")

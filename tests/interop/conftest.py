@@ -1,4 +1,4 @@
-"""The official client's environment and one engine with its worker for a whole module."""
+"""The official client's environment, and one engine with its workers for all tests."""
 
 from __future__ import annotations
 
@@ -19,27 +19,23 @@ def python() -> Path:
     return official_python()
 
 
-@pytest.fixture(scope="module")
-def engine(python: Path, request: pytest.FixtureRequest) -> Iterator[EngineProcess]:
-    """An engine of the module; its log is shown when a test failed."""
+@pytest.fixture(scope="session")
+def engine(python: Path) -> Iterator[EngineProcess]:
+    """One engine for all modules that do not bring their own."""
     with tempfile.TemporaryDirectory(prefix="hatchet-interop-") as name:
         directory = Path(name)
         directory.chmod(0o755)
-        failed_before = request.session.testsfailed
         engine = EngineProcess(directory)
         try:
             engine.launch()
             yield engine
         finally:
-            if request.session.testsfailed > failed_before:
-                print(engine.tail())
             engine.stop()
 
 
-@pytest.fixture(scope="module")
-def session(python: Path, engine: EngineProcess, request: pytest.FixtureRequest) -> Iterator[Session]:
-    """The official worker ``one`` (all tasks) and ``keeper`` (only ``long``), connected, and the official client."""
-    failed_before = request.session.testsfailed
+@pytest.fixture(scope="session")
+def the_session(python: Path, engine: EngineProcess) -> Iterator[Session]:
+    """The official worker ``one`` (all but ``long``) and ``keeper`` (only ``long``), connected, and the client."""
     session = Session(python, engine.data_dir.parent, engine.client_environment(engine.token()))
     try:
         workers = [session.worker("one"), session.worker("keeper", 5, "long")]
@@ -47,6 +43,13 @@ def session(python: Path, engine: EngineProcess, request: pytest.FixtureRequest)
             session.await_worker(worker)
         yield session
     finally:
-        if request.session.testsfailed > failed_before:
-            print(*(worker.tail() for worker in session.workers), sep="\n")
         session.close()
+
+
+@pytest.fixture
+def session(the_session: Session, engine: EngineProcess, request: pytest.FixtureRequest) -> Iterator[Session]:
+    """The session that all tests share; what its programs said last is shown when a test failed."""
+    failed_before = request.session.testsfailed
+    yield the_session
+    if request.session.testsfailed > failed_before:
+        print(engine.tail(), *(worker.tail() for worker in the_session.workers), sep="\n")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import select
 import subprocess
-from collections.abc import Mapping
+import urllib.request
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,12 @@ class ClientError(Exception):
         self.type: str = error["type"]
         self.text: str = error["text"]
         self.members: list[dict[str, Any]] = error["members"]
+        self.fields = error
+
+    @property
+    def failures(self) -> dict[str, str]:
+        """Messages of the task failures in it by their types (C-7.19)."""
+        return {member["exc_type"]: member["exc"] for member in self.members}
 
 
 class Caller:
@@ -83,6 +90,8 @@ class Session:
         self._python = python
         self._directory = directory
         self._environment = {**environment, "INTEROP_MARKS": str(self.marks)}
+        self.url = environment.get("HATCHET_CLIENT_SERVER_URL", "")
+        self.token = environment["HATCHET_CLIENT_TOKEN"]
         self.client = Caller(python, self._environment, directory / "client.log")
         self.workers: list[Program] = []
 
@@ -111,6 +120,40 @@ class Session:
 
     def mark(self, name: str) -> None:
         (self.marks / name).write_text("x")
+
+    def await_details(self, run_id: str, holds: Callable[[dict[str, Any]], object], what: str) -> dict[str, Any]:
+        """Ask for the details of the run until ``holds`` is true of them; returns them."""
+        found: list[dict[str, Any]] = []
+
+        def look() -> object:
+            found[:] = [self.client.ask("details", run_id)]
+            return holds(found[0])
+
+        wait_until(look, what)
+        return found[0]
+
+    def await_end(self, run_id: str) -> dict[str, Any]:
+        """Wait until the run is final; its details."""
+        return self.await_details(run_id, lambda details: details["done"], f"the run {run_id} is over")
+
+    def push_until_end(self, run_id: str, key: str, payload: dict[str, Any], **options: Any) -> dict[str, Any]:
+        """Push the event again and again until the run is final: it only counts once the task waits for it (C-8.9)."""
+
+        def is_over(details: dict[str, Any]) -> bool:
+            if not details["done"]:
+                self.client.ask("push", key, payload, options)
+            return bool(details["done"])
+
+        return self.await_details(run_id, is_over, f"the event {key} ends the run {run_id}")
+
+    def task_events(self, task_id: str) -> list[str]:
+        """Types of the events of a task over REST, in no order that is promised."""
+        request = urllib.request.Request(
+            f"{self.url}/api/v1/stable/tasks/{task_id}/task-events?limit=100",
+            headers={"Authorization": f"Bearer {self.token}"},
+        )
+        with urllib.request.urlopen(request, timeout=ANSWER_SECONDS) as answer:
+            return [row["eventType"] for row in json.load(answer)["rows"]]
 
     def close(self) -> None:
         self.client.close()

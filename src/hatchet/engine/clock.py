@@ -39,12 +39,13 @@ class DatabaseClock:
     def follow(self, database_now: float, before: float, after: float) -> None:
         """Set the shift from a reading made between ``before`` and ``after`` on this machine's clock.
 
-        A reading that took long says little, and a small difference is noise: both leave the shift alone.
+        A reading that took long says little, and a small difference is noise: both leave the shift alone. The database
+        answered at some moment in between, so a difference of half the time that passed is none.
         """
         if after - before > 0.5:
             return
         offset = database_now - (before + after) / 2
-        if abs(offset - self._offset) > 0.05:
+        if abs(offset - self._offset) > max(0.05, (after - before) / 2):
             self._offset = offset
 
 

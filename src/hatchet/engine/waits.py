@@ -1,7 +1,8 @@
 """Which waiting tasks an event is for (behaviour-core C-8.7 to C-8.9, C-8.23 to C-8.27).
 
 A wait is registered in memory first and then looked for in the events that were pushed since its parents ended, so an
-event that arrives meanwhile is found one way or the other. What met a condition is committed before it counts.
+event that arrives meanwhile is found one way or the other; it counts after those that were there before. What met a
+condition is committed before it counts.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ RETRY_SECONDS = 0.5
 class Wait:
     """One task that listens: its event conditions that nothing has met yet."""
 
-    __slots__ = ("attempt", "conditions", "index", "run", "since")
+    __slots__ = ("attempt", "conditions", "found", "index", "is_looked", "newer", "run", "since")
 
     def __init__(self, run: OpenRun, index: int, since: float) -> None:
         self.run = run
@@ -42,6 +43,12 @@ class Wait:
         self.since = since
         facts = run.state.tasks[index]
         self.attempt = facts.attempt
+        self.is_looked = False
+        """Whether the events before the registration are known."""
+        self.newer: list[EventRecord] = []
+        """What was pushed before they were."""
+        self.found: set[int] = set()
+        """The conditions that an event met, where that is on its way to the rows."""
         self.conditions: list[tuple[int, Condition]] = [
             (number, condition)
             for number, condition in enumerate(run.version.tasks[index].definition.conditions)
@@ -120,7 +127,11 @@ class EventWaits:
             names = self._by_key.get(record.key)
             if names:
                 waits = [self._by_task[name] for name in list(names)]
-                self._meet(record, [wait for wait in waits if record.inserted_at >= wait.since])
+                waits = [wait for wait in waits if record.inserted_at >= wait.since]
+                for wait in waits:
+                    if not wait.is_looked:
+                        wait.newer.append(record)
+                self._meet(record, [wait for wait in waits if wait.is_looked])
 
     async def poll(self, since: float) -> None:
         """The poll behind the messages of other instances: events since then, for all keys that are waited for."""
@@ -162,6 +173,10 @@ class EventWaits:
                     record,
                     [wait for wait in current if record.key in wait.keys and record.inserted_at >= wait.since],
                 )
+            for wait in current:
+                newer, wait.newer, wait.is_looked = wait.newer, [], True
+                for record in newer:
+                    self._meet(record, [wait])
         return [None] * len(waits)
 
     def _meet(self, record: EventRecord, waits: Sequence[Wait]) -> None:
@@ -179,18 +194,23 @@ class EventWaits:
                 text = condition.expression
                 if text not in truths:
                     truths[text] = holds(text, Use.USER_EVENT_CONDITION, variables)
-                if truths[text] and number not in wait.run.state.tasks[wait.index].matches:
+                is_met = number in wait.found or number in wait.run.state.tasks[wait.index].matches
+                if truths[text] and not is_met:
                     self._found(wait, number, record)
 
     def _found(self, wait: Wait, number: int, record: EventRecord) -> None:
         task_id = wait.run.task_ids[wait.index]
         match = NewMatch(task_id, wait.attempt, number, record.id, record.inserted_at, record.payload or "{}")
         try:
-            self._writes.submit((wait.run, wait.index, match)).add_done_callback(lambda done: self._written(wait, done))
+            written = self._writes.submit((wait.run, wait.index, match))
         except Exception as error:
             self._again(wait, error)
+            return
+        wait.found.add(number)
+        written.add_done_callback(lambda done: self._written(wait, number, done))
 
-    def _written(self, wait: Wait, done: asyncio.Future[bool]) -> None:
+    def _written(self, wait: Wait, number: int, done: asyncio.Future[bool]) -> None:
+        wait.found.discard(number)
         # An event that could not be remembered is found again in its rows.
         if not done.cancelled() and (error := done.exception()) is not None:
             self._again(wait, error)

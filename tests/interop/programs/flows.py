@@ -5,7 +5,7 @@ import time
 from datetime import timedelta
 from typing import Any
 
-from tasks import MARKS, Doubled, Number, Text, hatchet, mark
+from tasks import Doubled, Number, Text, hatchet, mark, until_marked
 
 from hatchet_sdk import Context, NonRetryableException
 
@@ -51,17 +51,20 @@ async def speaks(input: Any, ctx: Context) -> dict[str, str]:
 
 LAYERS, WIDTH = 6, 8
 large = hatchet.workflow(name="large", input_validator=Number)
-LAYER: list[Any] = []
-for layer in range(LAYERS):
-    above = list(LAYER)
-    LAYER = []
-    for place in range(WIDTH):
 
-        @large.task(name=f"Task-{layer}-{place}", parents=above)
-        async def add(input: Number, ctx: Context, parents: Any = tuple(above)) -> dict[str, int]:
-            return {"value": input.n + sum(ctx.task_output(parent)["value"] for parent in parents)}
 
-        LAYER.append(add)
+def add_layer(layer: int, above: list[Any]) -> list[Any]:
+    """Tasks that add up what all tasks above them returned."""
+
+    async def add(input: Number, ctx: Context) -> dict[str, int]:
+        return {"value": input.n + sum(ctx.task_output(parent)["value"] for parent in above)}
+
+    return [large.task(name=f"Task-{layer}-{place}", parents=above)(add) for place in range(WIDTH)]
+
+
+bottom: list[Any] = []
+for number in range(LAYERS):
+    bottom = add_layer(number, bottom)
 
 
 two_failures = hatchet.workflow(name="two-failures")
@@ -155,8 +158,7 @@ def fine(input: Text, ctx: Context) -> dict[str, str]:
 
 @mixed.task()
 async def slow(input: Text, ctx: Context) -> dict[str, str]:
-    while not (MARKS / f"{input.text}-go").exists():
-        await asyncio.sleep(0.05)
+    await until_marked(f"{input.text}-go")
     return {"slow": "done"}
 
 
@@ -187,8 +189,7 @@ chain = hatchet.workflow(name="chain", input_validator=Text)
 async def held(input: Text, ctx: Context) -> dict[str, int]:
     """Runs until the mark ``<text>-go`` is there."""
     mark(f"{input.text}-held-{ctx.attempt_number}")
-    while not (MARKS / f"{input.text}-go").exists():
-        await asyncio.sleep(0.05)
+    await until_marked(f"{input.text}-go")
     return {"retry_count": ctx.retry_count}
 
 
@@ -216,6 +217,39 @@ async def tries(input: Text, ctx: Context) -> dict[str, Any]:
 @unsteady.task(parents=[tries])
 async def after_tries(input: Text, ctx: Context) -> dict[str, Any]:
     return {"parent": ctx.task_output(tries)["attempt"], "attempt": ctx.attempt_number}
+
+
+line = hatchet.workflow(name="line", input_validator=Number)
+
+
+@line.task()
+async def head(input: Number, ctx: Context) -> dict[str, int]:
+    return {"n": input.n, "retry_count": ctx.retry_count}
+
+
+@line.task(parents=[head])
+async def middle(input: Number, ctx: Context) -> dict[str, int]:
+    return {"head": ctx.task_output(head)["retry_count"], "retry_count": ctx.retry_count}
+
+
+@line.task(parents=[middle])
+async def tail(input: Number, ctx: Context) -> dict[str, int]:
+    return {"middle": ctx.task_output(middle)["retry_count"], "retry_count": ctx.retry_count}
+
+
+second_chance = hatchet.workflow(name="second-chance", input_validator=Number)
+
+
+@second_chance.task()
+async def succeeds_when_replayed(input: Number, ctx: Context) -> dict[str, int]:
+    if ctx.retry_count == 0:
+        raise RuntimeError("not yet")
+    return {"n": input.n, "attempt": ctx.attempt_number}
+
+
+@second_chance.on_failure_task()
+async def mourns(input: Number, ctx: Context) -> dict[str, int]:
+    return {"n": input.n}
 
 
 two_budgets = hatchet.workflow(name="two-budgets")
@@ -255,6 +289,8 @@ FLOWS = [
     half_cancelled,
     chain,
     unsteady,
+    line,
+    second_chance,
     two_budgets,
 ]
 """What the worker of the tests runs; all workers run ``labelled``."""

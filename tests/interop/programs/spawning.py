@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 from flows import diamond
-from tasks import MARKS, Number, Text, hatchet, mark
+from tasks import Number, Text, hatchet, mark, until_marked
 
 from hatchet_sdk import (
     Context,
@@ -37,7 +37,7 @@ async def by_key(input: Number, ctx: Context) -> dict[str, Any]:
         await child.aio_run(Number(n=n), options=TriggerWorkflowOptions(child_key=key))
         for n, key in enumerate(["a", "a", "b"])
     ]
-    items = [child.create_bulk_run_item(Number(n=n), key=key) for n, key in enumerate(["c", "c", "d", "a"])]
+    items = [child.create_bulk_run_item(Number(n=n), child_key=key) for n, key in enumerate(["c", "c", "d", "a"])]
     return {"single": single, "bulk": await child.aio_run_many(items)}
 
 
@@ -120,8 +120,7 @@ async def leaves_child(input: Text, ctx: Context) -> dict[str, str]:
 
 @hatchet.task(name="waits-for-mark", input_validator=Text, execution_timeout=timedelta(minutes=5))
 async def waits_for_mark(input: Text, ctx: Context) -> dict[str, str]:
-    while not (MARKS / f"{input.text}-go").exists():
-        await asyncio.sleep(0.05)
+    await until_marked(f"{input.text}-go")
     return {"text": input.text}
 
 
@@ -137,24 +136,25 @@ async def one_at_a_time(input: Text, ctx: Context) -> dict[str, int]:
     if input.text.startswith("retry") and ctx.retry_count == 0:
         mark(f"{input.text}-failed")
         raise ValueError("the first attempt fails")
-    while not (MARKS / f"{input.text}-go").exists():
-        await asyncio.sleep(0.05)
+    await until_marked(f"{input.text}-go")
     return {"attempt": ctx.attempt_number}
 
 
 @hatchet.task(
-    name="once-in-two-seconds",
+    name="once-in-three-seconds",
     input_validator=Text,
-    idempotency=TTLBasedIdempotencyConfig(key_expression="'once:' + input.text", ttl=timedelta(seconds=2)),
+    idempotency=TTLBasedIdempotencyConfig(key_expression="'once:' + input.text", ttl=timedelta(seconds=3)),
 )
-async def once_in_two_seconds(input: Text, ctx: Context) -> dict[str, str]:
+async def once_in_three_seconds(input: Text, ctx: Context) -> dict[str, str]:
     return {"text": input.text}
 
 
 claims = hatchet.workflow(
     name="claims",
     input_validator=Text,
-    idempotency=StatusBasedIdempotencyConfig(key_expression="'claims:' + input.text", fallback_ttl=timedelta(minutes=5)),
+    idempotency=StatusBasedIdempotencyConfig(
+        key_expression="'claims:' + input.text", fallback_ttl=timedelta(minutes=5)
+    ),
 )
 
 
@@ -165,8 +165,7 @@ async def quick(input: Text, ctx: Context) -> dict[str, str]:
 
 @claims.task()
 async def waits(input: Text, ctx: Context) -> dict[str, str]:
-    while not (MARKS / f"{input.text}-go").exists():
-        await asyncio.sleep(0.05)
+    await until_marked(f"{input.text}-go")
     return {"waited": input.text}
 
 
@@ -216,7 +215,7 @@ SPAWNING = [
     leaves_child,
     waits_for_mark,
     one_at_a_time,
-    once_in_two_seconds,
+    once_in_three_seconds,
     claims,
     recites,
     duet,

@@ -38,6 +38,12 @@ def mark(name: str, text: str = "x") -> None:
     (MARKS / name).write_text(text)
 
 
+async def until_marked(name: str) -> None:
+    """Returns when the test has left the mark."""
+    while not (MARKS / name).exists():  # noqa: ASYNC110  # another process leaves it
+        await asyncio.sleep(0.05)
+
+
 @hatchet.task(name="double-sync", input_validator=Number)
 def double_sync(input: Number, ctx: Context) -> Doubled:
     return Doubled(doubled=2 * input.n)
