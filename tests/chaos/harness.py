@@ -13,6 +13,8 @@ from support.engine_process import EngineProcess
 from support.program import Program, wait_until
 
 PROGRAMS = Path(__file__).with_name("programs")
+ENDLESS = 1_000_000
+"""Runs of a load that goes on until it is told to stop."""
 END_SECONDS = 240.0
 
 
@@ -67,7 +69,7 @@ class Client(Load):
         directory: Path,
         environment: dict[str, str],
         *,
-        count: int,
+        count: int = ENDLESS,
         bulk: int = 25,
         milliseconds: int = 5,
         window: int = 400,
@@ -79,7 +81,7 @@ class DagClient(Load):
     """``programs/dag_client.py``: runs of workflows."""
 
     def __init__(
-        self, name: str, directory: Path, environment: dict[str, str], *, count: int = 100_000, window: int = 48
+        self, name: str, directory: Path, environment: dict[str, str], *, count: int = ENDLESS, window: int = 48
     ) -> None:
         super().__init__(name, directory, environment, "dag_client.py", count, window)
 
@@ -161,6 +163,21 @@ class Chaos:
         wanted = min(count, client.count)
         self.wait(lambda: len(client.results) >= wanted or not client.is_running, f"{client.name} has {wanted} results")
         assert len(client.results) >= wanted, client.tail()
+
+    def await_more(self, **more: int) -> None:
+        """Wait until each load of that name has so many more results than now; all of them go on then."""
+        loads = {load.name: load for load in (*self.clients, *self.dag_clients)}
+        wanted = [(loads[name], len(loads[name].results) + count) for name, count in more.items()]
+        for load, count in wanted:
+            self.await_results(load, count)
+        assert all(load.is_running for load, _ in wanted)
+
+    def finish(self, *loads: Load) -> None:
+        """Trigger nothing more, and wait until these loads have all their results."""
+        for load in loads:
+            load.enough()
+        for load in loads:
+            self.await_end(load)
 
     def await_end(self, client: Load) -> None:
         """Wait until the client has all its results and has ended by itself."""

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import pytest
 from checker import check
+from dag_checker import check_dags
 from harness import Chaos
 
 from support.fault_proxy import FaultProxy
 
 pytestmark = pytest.mark.slow
 
-TASKS = 1200
-# Forty slots and 300 ms a task: the run takes at least 9 s on any machine, and a connection lives 1.6 s on average.
+TASKS = 800
+# Forty slots and 300 ms a task: the run takes at least 6 s on any machine, and a connection lives 1.6 s on average.
 MILLISECONDS = 300
 CUTS = 6
+RUNS = 60
 
 
 def test_invariant_6_everything_ends_although_connections_break(chaos: Chaos) -> None:
@@ -22,8 +24,13 @@ def test_invariant_6_everything_ends_although_connections_break(chaos: Chaos) ->
         environment = chaos.environment(engine, address=f"127.0.0.1:{proxy.port}")
         for name in ("one", "two"):
             chaos.worker(name, environment)
-        client = chaos.client("client", environment, count=TASKS, milliseconds=MILLISECONDS)
-        chaos.await_end(client)
+        tasks = chaos.client("tasks", environment, count=TASKS, milliseconds=MILLISECONDS)
+        dags = chaos.dag_client("dags", environment)
+        chaos.pusher("pusher", environment)
+        chaos.await_results(dags, RUNS)
+        chaos.await_end(tasks)
+        chaos.finish(dags)
         assert proxy.cuts > CUTS, "too little was cut to mean anything"
         rows = check(chaos, engine.runtime.dsn)
+        check_dags(chaos, engine.runtime.dsn)
     assert set(rows.workers) == {"one", "two"}

@@ -1,4 +1,4 @@
-"""kill -9 of PostgreSQL while the engine works: the engine survives it and goes on (design section 10)."""
+"""kill -9 of PostgreSQL while tasks and workflows run: the engine survives it and goes on (design section 10)."""
 
 from __future__ import annotations
 
@@ -10,13 +10,17 @@ from pathlib import Path
 
 import pytest
 from checker import check
-from harness import Chaos
+from dag_checker import check_dags
+from harness import Chaos, Load
 
 from hatchet.postgres import EmbeddedPostgres
+from support.engine_process import EngineProcess
 
 pytestmark = pytest.mark.slow
 
-TASKS = 1500
+TASKS = 400
+"""Before the crash, and after it."""
+RUNS = 15
 
 
 @pytest.fixture
@@ -34,32 +38,39 @@ def postmaster(engine_data: Path) -> int:
     return int((engine_data / "postgres" / "cluster" / "postmaster.pid").read_text().splitlines()[0])
 
 
+def load(chaos: Chaos, engine: EngineProcess) -> tuple[Load, Load]:
+    """A worker, tasks, workflows and events; returns when work is under way."""
+    environment = chaos.environment(engine)
+    chaos.worker("worker", environment)
+    loads = chaos.client("tasks", environment, milliseconds=10), chaos.dag_client("dags", environment)
+    chaos.pusher("pusher", environment)
+    chaos.await_more(tasks=TASKS, dags=RUNS)
+    return loads
+
+
+def goes_on(chaos: Chaos, engine: EngineProcess, loads: tuple[Load, Load], dsn: str) -> None:
+    """The same process goes on, and everything ends well."""
+    pid = engine.pid
+    chaos.await_more(tasks=TASKS, dags=RUNS)
+    chaos.finish(*loads)
+    check(chaos, dsn, database_died=True)
+    check_dags(chaos, dsn, database_died=True)
+    assert engine.is_running
+    assert engine.pid == pid
+
+
 def test_the_engine_survives_a_crash_of_an_external_server(chaos: Chaos, server: EmbeddedPostgres) -> None:
     engine = chaos.engine(DATABASE_URL=server.dsn())
-    pid = engine.pid
-    chaos.worker("worker", chaos.environment(engine))
-    client = chaos.client("client", chaos.environment(engine), count=TASKS, milliseconds=10)
-    chaos.await_results(client, TASKS // 4)
-    assert client.is_running
+    loads = load(chaos, engine)
     assert server.pid is not None
     os.kill(server.pid, signal.SIGKILL)
     chaos.wait(lambda: server.pid is None, "the server is dead")
     assert asyncio.run(server.ensure_running())
-    chaos.await_end(client)
-    check(chaos, server.dsn(), database_died=True)
-    assert engine.is_running
-    assert engine.pid == pid
+    goes_on(chaos, engine, loads, server.dsn())
 
 
 def test_the_engine_restarts_its_embedded_server(chaos: Chaos) -> None:
     engine = chaos.engine()
-    pid = engine.pid
-    chaos.worker("worker", chaos.environment(engine))
-    client = chaos.client("client", chaos.environment(engine), count=TASKS, milliseconds=10)
-    chaos.await_results(client, TASKS // 4)
-    assert client.is_running
+    loads = load(chaos, engine)
     os.kill(postmaster(engine.data_dir), signal.SIGKILL)
-    chaos.await_end(client)
-    check(chaos, engine.runtime.dsn, database_died=True)
-    assert engine.is_running
-    assert engine.pid == pid
+    goes_on(chaos, engine, loads, engine.runtime.dsn)

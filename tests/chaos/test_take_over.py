@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 import asyncpg
 import pytest
 from checker import check, read_rows
+from dag_checker import check_dags
 from harness import Chaos
 
+from support.engine_process import EngineProcess
 from support.program import clean_environment
 
 if TYPE_CHECKING:
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.slow
 
 TASKS = 1000
+RUNS = 40
 TAKE_OVER_SECONDS = 20.0
 """The requirement is 10 s; a busy machine gets twice that."""
 
@@ -61,15 +64,28 @@ def first_completed_after(dsn: str, moment: float) -> float | None:
     return at
 
 
-def test_take_over_after_a_kill_of_the_scheduler(
-    chaos: Chaos, postgres: PostgresServer, record_property: Callable[[str, object], None]
-) -> None:
+def two_engines(chaos: Chaos, postgres: PostgresServer) -> tuple[str, dict[str, EngineProcess]]:
+    """The database of two engines, and the engines by their instance's id."""
     dsn = postgres.dsn_of(asyncio.run(postgres.create_database("template0")))
     shared = {"DATABASE_URL": dsn, "SERVER_URL": "http://localhost:8080", **shared_keys(chaos.directory / "keys")}
     left = chaos.engine("left", **shared)
     [left_id] = column(dsn, "SELECT id::text FROM instance")
     right = chaos.engine("right", **shared)
     [right_id] = set(column(dsn, "SELECT id::text FROM instance")) - {left_id}
+    return dsn, {left_id: left, right_id: right}
+
+
+def owner(dsn: str) -> str:
+    """The instance that schedules."""
+    [holder] = column(dsn, "SELECT holder::text FROM lease WHERE name LIKE 'scheduler:%'")
+    return str(holder)
+
+
+def test_take_over_after_a_kill_of_the_scheduler(
+    chaos: Chaos, postgres: PostgresServer, record_property: Callable[[str, object], None]
+) -> None:
+    dsn, engines = two_engines(chaos, postgres)
+    [left_id, right_id], [left, right] = engines, engines.values()
     for engine in (left, right):
         chaos.worker(f"worker-{engine.name}", chaos.environment(engine), slots=10)
     clients = [
@@ -82,8 +98,8 @@ def test_take_over_after_a_kill_of_the_scheduler(
     everything = {(instance, f"worker-{name}") for instance in (left_id, right_id) for name in ("left", "right")}
     chaos.wait(lambda: read_rows(dsn).flows == everything, "work flows through both engines in all directions")
 
-    [owner] = column(dsn, "SELECT holder::text FROM lease WHERE name LIKE 'scheduler:%'")
-    killed, other = (left, clients[1]) if owner == left_id else (right, clients[0])
+    killed = engines[owner(dsn)]
+    other = clients[1] if killed is left else clients[0]
     assert other.is_running
     moment = chaos.now()
     killed.kill()
@@ -98,3 +114,23 @@ def test_take_over_after_a_kill_of_the_scheduler(
         chaos.await_end(client)
     rows = check(chaos, dsn)
     assert {row["app_retries"] for each in rows.results.values() for row in each} == {0}
+
+
+def test_runs_of_workflows_go_on_when_their_owner_is_killed(chaos: Chaos, postgres: PostgresServer) -> None:
+    dsn, engines = two_engines(chaos, postgres)
+    killed = engines.pop(owner(dsn))
+    [survivor] = engines.values()
+    # All workers are with the engine that owns nothing; runs and events come in at both.
+    for name in ("one", "two"):
+        chaos.worker(name, chaos.environment(survivor), slots=10)
+    clients = [
+        chaos.dag_client(f"dags-{engine.name}", chaos.environment(engine), window=24) for engine in (killed, survivor)
+    ]
+    for engine in (killed, survivor):
+        chaos.pusher(f"pusher-{engine.name}", chaos.environment(engine))
+    chaos.await_more(**{client.name: RUNS for client in clients})
+    killed.kill()
+    chaos.await_results(clients[1], len(clients[1].results) + 3 * RUNS)
+    killed.launch()
+    chaos.finish(*clients)
+    check_dags(chaos, dsn)

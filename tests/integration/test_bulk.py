@@ -214,6 +214,20 @@ async def test_c15_4_statuses_of_runs_of_several_tasks(one: Instance) -> None:
     await agree(one, runs, expected)
 
 
+async def test_c15_4_runs_of_one_moment_are_told_apart(one: Instance) -> None:
+    dag = await one.define_dag(a=(), b=("a",))
+    run_ids = await one.run_many(30, "dag")
+    worker = await one.dag_worker(dag, slots=4)
+    await until(lambda: len(worker.starts) == 4, "the worker is full")
+    running = sorted({action.run_id for action in worker.starts}, reverse=True)
+    waiting = [run_id for run_id in run_ids[::-1] if run_id not in running]
+    # However few are asked for, others in between do not end the search.
+    for limit in (1, 3, 4, 26, EVERYTHING):
+        for status, wanted in ((RunStatus.RUNNING, running), (RunStatus.QUEUED, waiting)):
+            by_status = RunFilter(since=0.0, statuses=frozenset({status}))
+            assert await search_runs(one.database, TENANT, by_status, limit) == wanted[:limit]
+
+
 async def agree(one: Instance, runs: dict[str, str], expected: dict[RunStatus, set[str]]) -> None:
     """Each search finds what is expected, and what the details of the runs say."""
     names = {run_id: name for name, run_id in runs.items()}

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from engine_fixture import OTHER_TENANT, Instance, World, on_event, on_parent, sleep, waits
-from engine_worker import TENANT, Action, Worker, until
+from engine_worker import Action, Worker, until
 
 from hatchet.core.conditions import Action as Does
 from hatchet.core.ids import time_of

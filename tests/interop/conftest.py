@@ -1,7 +1,11 @@
-"""The official client's environment, and one engine with its workers for all tests."""
+"""The interop programs on an engine, once with the official client and once with our SDK.
+
+Tests that take ``session`` run with both: the same programs, written against the documented interface, do the same.
+"""
 
 from __future__ import annotations
 
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,37 +23,34 @@ def python() -> Path:
     return official_python()
 
 
-@pytest.fixture(scope="session")
-def engine(python: Path) -> Iterator[EngineProcess]:
-    """One engine for all modules that do not bring their own."""
+@pytest.fixture(scope="session", params=["official", "ours"])
+def the_session(request: pytest.FixtureRequest) -> Iterator[Session]:
+    """An engine with the workers ``one`` (all but ``long``) and ``keeper`` (only ``long``), connected, and a client."""
+    python = Path(sys.executable) if request.param == "ours" else request.getfixturevalue("python")
     with tempfile.TemporaryDirectory(prefix="hatchet-interop-") as name:
         directory = Path(name)
         directory.chmod(0o755)
         engine = EngineProcess(directory)
         try:
             engine.launch()
-            yield engine
+            session = Session(python, directory, engine.client_environment(engine.token()))
+            try:
+                workers = [session.worker("one"), session.worker("keeper", 5, "long")]
+                for worker in workers:
+                    session.await_worker(worker)
+                session.engine = engine
+                yield session
+            finally:
+                session.close()
         finally:
             engine.stop()
 
 
-@pytest.fixture(scope="session")
-def the_session(python: Path, engine: EngineProcess) -> Iterator[Session]:
-    """The official worker ``one`` (all but ``long``) and ``keeper`` (only ``long``), connected, and the client."""
-    session = Session(python, engine.data_dir.parent, engine.client_environment(engine.token()))
-    try:
-        workers = [session.worker("one"), session.worker("keeper", 5, "long")]
-        for worker in workers:
-            session.await_worker(worker)
-        yield session
-    finally:
-        session.close()
-
-
 @pytest.fixture
-def session(the_session: Session, engine: EngineProcess, request: pytest.FixtureRequest) -> Iterator[Session]:
+def session(the_session: Session, request: pytest.FixtureRequest) -> Iterator[Session]:
     """The session that all tests share; what its programs said last is shown when a test failed."""
     failed_before = request.session.testsfailed
     yield the_session
     if request.session.testsfailed > failed_before:
-        print(engine.tail(), *(worker.tail() for worker in the_session.workers), sep="\n")
+        programs = [the_session.engine, *the_session.workers]
+        print(*(program.tail() for program in programs if program is not None), sep="\n")

@@ -1,7 +1,8 @@
-"""An engine with the official client's worker and caller beside it, each a process of its own."""
+"""An engine with the workers and the caller of a Python client beside it, each a process of its own."""
 
 from __future__ import annotations
 
+import base64
 import json
 import select
 import subprocess
@@ -10,6 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from support.engine_process import EngineProcess
 from support.program import DEADLINE_SECONDS, Program, wait_until
 
 PROGRAMS = Path(__file__).with_name("programs")
@@ -17,7 +19,7 @@ ANSWER_SECONDS = 90.0
 
 
 class ClientError(Exception):
-    """What the official client raised: its type, its text, and the errors that it is made of."""
+    """What the client raised: its type, its text, and the errors that it is made of."""
 
     def __init__(self, error: dict[str, Any]) -> None:
         super().__init__(f"{error['type']}: {error['text']}")
@@ -33,7 +35,7 @@ class ClientError(Exception):
 
 
 class Caller:
-    """The official client, asked by :meth:`ask` to do one thing after the other."""
+    """The client, asked by :meth:`ask` to do one thing after the other."""
 
     def __init__(self, python: Path, environment: Mapping[str, str], log: Path) -> None:
         self._log = log
@@ -90,25 +92,32 @@ class Session:
         self._python = python
         self._directory = directory
         self._environment = {**environment, "INTEROP_MARKS": str(self.marks)}
-        self.url = environment.get("HATCHET_CLIENT_SERVER_URL", "")
-        self.token = environment["HATCHET_CLIENT_TOKEN"]
+        self._token = environment["HATCHET_CLIENT_TOKEN"]
+        claims = _claims(self._token)
+        self._tenant = claims["sub"]
+        self._url = environment.get("HATCHET_CLIENT_SERVER_URL") or claims["server_url"]
         self.client = Caller(python, self._environment, directory / "client.log")
         self.workers: list[Program] = []
+        self.engine: EngineProcess | None = None
+        """The engine, where the session knows it."""
 
     def worker(self, name: str, slots: int = 20, *which: str) -> Program:
-        """Start the official worker; it is not yet connected."""
+        """Start a worker; it is not yet connected."""
         command = [str(self._python), str(PROGRAMS / "worker.py"), name, str(slots), *which]
         worker = Program(name, command, self._environment, self._directory / f"{name}.log")
         worker.start()
         self.workers.append(worker)
         return worker
 
+    def worker_statuses(self) -> dict[str, str]:
+        """Status of every worker that the engine lists, by name."""
+        return {row["name"]: row["status"] for row in self._get(f"tenants/{self._tenant}/worker")["rows"]}
+
     def await_worker(self, worker: Program) -> None:
         """Wait until the engine shows it as active."""
-        active = {"name": worker.name, "status": "ACTIVE"}
         what = f"{worker.name} is active"
         try:
-            wait_until(lambda: not worker.is_running or active in self.client.ask("workers"), what)
+            wait_until(lambda: not worker.is_running or self.worker_statuses().get(worker.name) == "ACTIVE", what)
             assert worker.is_running
         except AssertionError as error:
             raise AssertionError(f"{error}\n{worker.tail()}") from None
@@ -147,15 +156,24 @@ class Session:
         return self.await_details(run_id, is_over, f"the event {key} ends the run {run_id}")
 
     def task_events(self, task_id: str) -> list[str]:
-        """Types of the events of a task over REST, in no order that is promised."""
-        request = urllib.request.Request(
-            f"{self.url}/api/v1/stable/tasks/{task_id}/task-events?limit=100",
-            headers={"Authorization": f"Bearer {self.token}"},
-        )
+        """Types of the events of a task, in no order that is promised."""
+        return [row["eventType"] for row in self._get(f"stable/tasks/{task_id}/task-events?limit=100")["rows"]]
+
+    def _get(self, path: str) -> Any:
+        """The answer of the REST API, asked without a client of anybody's."""
+        headers = {"Authorization": f"Bearer {self._token}"}
+        request = urllib.request.Request(f"{self._url}/api/v1/{path}", headers=headers)
         with urllib.request.urlopen(request, timeout=ANSWER_SECONDS) as answer:
-            return [row["eventType"] for row in json.load(answer)["rows"]]
+            return json.load(answer)
 
     def close(self) -> None:
         self.client.close()
         for worker in self.workers:
             worker.kill()
+
+
+def _claims(token: str) -> dict[str, str]:
+    """What a token says about where to go (C-1.3)."""
+    part = token.split(".")[1]
+    claims: dict[str, str] = json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))
+    return claims

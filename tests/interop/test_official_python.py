@@ -11,7 +11,7 @@ from official_session import Session
 
 from support.program import wait_until
 
-pytestmark = pytest.mark.interop
+pytestmark = [pytest.mark.interop, pytest.mark.parametrize("the_session", ["official"], indirect=True)]
 
 
 def failed(error: dict[str, Any]) -> tuple[str, str]:
@@ -180,6 +180,10 @@ def test_c_2_1_the_version_of_the_engine(session: Session) -> None:
     assert re.match(r"v\d+\.\d+\.\d+(-|$)", session.client.ask("engine_version"))
 
 
+def test_c_2_41_the_client_lists_the_workers(session: Session) -> None:
+    assert {"name": "one", "status": "ACTIVE"} in session.client.ask("workers")
+
+
 def test_c_2_27_a_terminated_worker_finishes_its_task(session: Session) -> None:
     """The task starts on ``keeper``, which is asked to end; another worker could take it and must not."""
     client = session.client
@@ -189,7 +193,7 @@ def test_c_2_27_a_terminated_worker_finishes_its_task(session: Session) -> None:
     other = session.worker("other", 5, "long")
     session.await_worker(other)
     keeper.terminate()
-    wait_until(lambda: {"name": "keeper", "status": "PAUSED"} in client.ask("workers"), "keeper is paused")
+    wait_until(lambda: session.worker_statuses()["keeper"] == "PAUSED", "keeper is paused")
     assert client.ask("details", run_id)["status"] == "RUNNING"
     session.mark("drained-go")
     assert client.ask("aio_result_of", "long", run_id) == {"attempt": 1, "retry_count": 0}

@@ -23,6 +23,9 @@ LEVELS = 5
 WAITING, TAKEN, GONE = 0, 1, 2
 """Where an attempt is: in a queue, out of it for an assignment, neither (any more)."""
 
+DISORDER_SECONDS = 1.0
+"""How much later than its time a schedule timeout may pass because younger tasks came before it."""
+
 
 class ReadyTask:
     """One attempt of a task that may start now."""
@@ -242,6 +245,8 @@ class ReadyQueues:
         self._queues: dict[str, ActionQueue] = {}
         self._by_id: dict[str, ReadyTask] = {}
         self._expiry: dict[float, deque[ReadyTask]] = {}
+        self._unsorted: set[float] = set()
+        """Schedule timeouts whose tasks did not come in the order in which they were ready (after a take-over)."""
         self._newest = ""
         self._late: Oldest[ReadyTask] = Oldest(_is_here)
         """Those that came after younger ones: retries, and tasks that waited for something else before."""
@@ -268,6 +273,8 @@ class ReadyQueues:
         expiry = self._expiry.get(timeout)
         if expiry is None:
             expiry = self._expiry[timeout] = deque()
+        if expiry and task.ready_at < expiry[-1].ready_at - DISORDER_SECONDS:
+            self._unsorted.add(timeout)
         expiry.append(task)
         if task.id < self._newest:
             self._late.add(task.id, task)
@@ -322,6 +329,8 @@ class ReadyQueues:
     def expired(self, now: float, limit: int = 1000) -> list[ReadyTask]:
         """Waiting tasks whose schedule timeout has passed (C-6.33), oldest first; they stay until discarded."""
         found: list[ReadyTask] = []
+        while self._unsorted:
+            self._sort(self._expiry[self._unsorted.pop()])
         for timeout, tasks in self._expiry.items():
             _compact(tasks, len(self._by_id))
             for task in tasks:
@@ -340,6 +349,16 @@ class ReadyQueues:
         late = self._late.lowest()
         if late is not None:
             yield late
+
+    def _sort(self, tasks: deque[ReadyTask]) -> None:
+        ordered = sorted(filter(_is_here, tasks), key=lambda task: task.ready_at)
+        tasks.clear()
+        tasks.extend(ordered)
+        newest = ""
+        for task in ordered:
+            if task.id < newest:
+                self._late.add(task.id, task)
+            newest = max(newest, task.id)
 
     def _queue(self, task: ReadyTask) -> ActionQueue:
         action = task.step.definition.action

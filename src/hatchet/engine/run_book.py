@@ -122,6 +122,7 @@ class RunBook:
     def reopened(self, id: str, at: float) -> None:  # noqa: A002
         """A run, or a task that is a run of its own, was replayed: it is named in the list of what is open again."""
         self._reopened[id] = at
+        self._results.forget([id])
 
     def closed(self, id: str) -> None:  # noqa: A002
         """It has ended; if it was replayed, its name goes from that list, unless it was replayed once more."""

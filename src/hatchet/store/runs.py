@@ -88,7 +88,7 @@ class Match:
 async def append_runs(queries: Queries, creator: str, runs: Sequence[NewRun]) -> None:
     """Write runs and their tasks in one statement."""
     payloads = [run.payload for run in runs]
-    steps = [(run.id, task_id, step_id) for run in runs for task_id, step_id in run.tasks]
+    steps = [(run, task_id, step_id) for run in runs for task_id, step_id in run.tasks]
     await queries.execute(
         "run_append",
         creator,
@@ -104,9 +104,14 @@ async def append_runs(queries: Queries, creator: str, runs: Sequence[NewRun]) ->
         [payload.child_key for payload in payloads],
         [run.inserted_at for run in runs],
         [run.labels for run in runs],
-        [run_id for run_id, _, _ in steps],
+        [run.tenant_id for run, _, _ in steps],
         [task_id for _, task_id, _ in steps],
+        [run.id for run, _, _ in steps],
+        [run.version_id for run, _, _ in steps],
         [step_id for _, _, step_id in steps],
+        [run.priority for run, _, _ in steps],
+        [run.inserted_at for run, _, _ in steps],
+        [run.labels for run, _, _ in steps],
     )
 
 

@@ -4,6 +4,7 @@ What has to become of each task is written down in ``dag_checker.py``; events co
 """
 
 import asyncio
+import os
 from datetime import timedelta
 from typing import Any
 
@@ -233,11 +234,11 @@ async def parent(job: Job, ctx: Context) -> Output:
         refs[key] = await until_answered(
             lambda child=child, key=key: child.aio_run(job, wait_for_result=False, child_key=key)
         )
-    note(ctx, "spawn", children={key: ref.workflow_run_id for key, ref in refs.items()})
-    done = await step(job, ctx)
-    fail_once(ctx, done)
+    note(ctx, "spawn", children={key: ref.workflow_run_id for key, ref in refs.items()}, worker=os.getpid())
     for ref in refs.values():
         await until_answered(ref.aio_result)
+    done = await step(job, ctx)
+    fail_once(ctx, done)
     return done
 
 

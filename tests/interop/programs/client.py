@@ -1,4 +1,4 @@
-"""The official client's other half: for each line ``[name, arguments]`` on standard input it does what ``name`` says.
+"""The caller: for each line ``[name, arguments]`` on standard input it does what ``name`` says.
 
 The answer is a line of JSON: ``{"value": ...}``, or ``{"error": ...}`` when the client raised. It comes on the stream
 that was standard output; what the client itself prints goes to standard error.

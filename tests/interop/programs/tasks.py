@@ -1,4 +1,4 @@
-"""Tasks of the interop tests, written against the official client's documented interface."""
+"""Tasks of the interop tests. All programs here are written against the documented interface of the Python client."""
 
 import asyncio
 import os

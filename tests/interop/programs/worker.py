@@ -1,4 +1,4 @@
-"""The official client's worker with what the interop tests run: ``worker.py NAME SLOTS [long]``."""
+"""A worker with what the interop tests run: ``worker.py NAME SLOTS [long]``."""
 
 import sys
 

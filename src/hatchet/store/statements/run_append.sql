@@ -1,5 +1,5 @@
--- Runs with all their tasks: one statement, so that there is never the one without the other. A task has its run's
--- creator, version, priority, labels and time; its input is the run's.
+-- Runs with all their tasks: one statement, so that there is never the one without the other. What a task has from its
+-- run is given for each: a join here would be a nested loop on connections whose plans are pinned.
 WITH runs AS (
     INSERT INTO run (tenant_id, id, version_id, creator, priority, input, additional_metadata,
                      parent_run_id, parent_task_id, child_index, child_key, inserted_at, desired_labels)
@@ -10,10 +10,9 @@ WITH runs AS (
                 $8::uuid[], $9::uuid[], $10::integer[], $11::text[], $12::float8[], $13::text[])
       AS row (tenant_id, id, version_id, priority, input, metadata,
               parent_run_id, parent_task_id, child_index, child_key, inserted_at, labels)
-    RETURNING tenant_id, id, version_id, priority, inserted_at, desired_labels
 )
-INSERT INTO task (tenant_id, id, version_id, step_id, creator, run_id, priority, input, inserted_at, desired_labels)
-SELECT runs.tenant_id, step.task_id, runs.version_id, step.step_id, $1::uuid, runs.id, runs.priority, '', runs.inserted_at,
-       runs.desired_labels
-FROM unnest($14::uuid[], $15::uuid[], $16::uuid[]) AS step (run_id, task_id, step_id)
-JOIN runs ON runs.id = step.run_id
+INSERT INTO task (tenant_id, id, run_id, version_id, step_id, creator, priority, input, inserted_at, desired_labels)
+SELECT row.tenant_id, row.id, row.run_id, row.version_id, row.step_id, $1::uuid, row.priority, '',
+       to_timestamp(row.inserted_at), row.labels::jsonb
+FROM unnest($14::uuid[], $15::uuid[], $16::uuid[], $17::uuid[], $18::uuid[], $19::smallint[], $20::float8[], $21::text[])
+  AS row (tenant_id, id, run_id, version_id, step_id, priority, inserted_at, labels)

@@ -1,4 +1,4 @@
-"""Idempotency keys with the official Python client: which errors it makes of collisions."""
+"""Idempotency keys: which errors a client makes of collisions."""
 
 from __future__ import annotations
 

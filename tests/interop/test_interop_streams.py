@@ -1,4 +1,4 @@
-"""Streams and logs of tasks with the official Python client."""
+"""Streams and logs of tasks."""
 
 from __future__ import annotations
 
@@ -42,7 +42,9 @@ def stored_lines(engine: EngineProcess, task_id: str) -> set[tuple[str, str]]:
     return asyncio.run(read())
 
 
-def test_c_13_6_lines_are_kept_and_the_worker_has_nothing_to_warn_of(session: Session, engine: EngineProcess) -> None:
+def test_c_13_6_lines_are_kept_and_the_worker_has_nothing_to_warn_of(session: Session) -> None:
+    engine = session.engine
+    assert engine is not None
     [worker] = [worker for worker in session.workers if worker.name == "one"]
     before = len(worker.text())
     task_id = session.client.ask("aio_run", "writes", {"text": "a line"}, {})["task"]

@@ -1,4 +1,4 @@
-"""Runs that tasks spawn with the official Python client: keys, indices, retries, metadata."""
+"""Runs that tasks spawn: keys, indices, retries, metadata."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Waits, skips and cancellations by condition with the official Python client."""
+"""Tasks that wait, are skipped or are cancelled by conditions."""
 
 from __future__ import annotations
 
