@@ -11,7 +11,7 @@ from pathlib import Path
 
 from benchmarks.compare import environment
 from benchmarks.counters import Counters
-from benchmarks.done import CommittedResults
+from benchmarks.done import RUNS, TASKS, CommittedResults
 from benchmarks.figures import rounded
 from benchmarks.peer import Peer
 from benchmarks.saturation import Plan, saturate
@@ -25,6 +25,7 @@ WARM_UP_SECONDS = 5.0
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--target", choices=("engine", "worker", "client"), default="engine")
+    parser.add_argument("--task", choices=("noop", "line"), default="noop", help="what runs: tasks, or three in a line")
     parser.add_argument("--seconds", type=float, default=20.0)
     parser.add_argument("--rate", type=int, default=200, help="samples a second")
     parser.add_argument("--top", type=int, default=40, help="rows of each table")
@@ -49,9 +50,9 @@ async def run(options: argparse.Namespace) -> None:
         async with running_engine(postgres.dsn(), scratch / "engine", variables) as engine:
             env = engine.env
             async with (
-                Peer.module("worker", "benchmarks.worker", "noop", str(SLOTS), env=env) as worker,
-                Peer.module("client", "benchmarks.client", "produce", "noop", env=env) as client,
-                CommittedResults(postgres.dsn()) as finished,
+                Peer.module("worker", "benchmarks.worker", options.task, str(SLOTS), env=env) as worker,
+                Peer.module("client", "benchmarks.client", "produce", options.task, env=env) as client,
+                CommittedResults(postgres.dsn(), TASKS if options.task == "noop" else RUNS) as finished,
                 Counters(postgres.dsn("postgres"), "hatchet") as counters,
             ):
                 await worker.expect("ready", 60)

@@ -280,7 +280,7 @@ class Instance:
             "waits": len(waits) + len(waits._by_key) + len(waits._by_run),
             "sleeps": len(runs._sleeps) + len(runs._sleeps._by_run),
             "unsettled": len(runs._unsettled),
-            "unwritten": len(runs._unwritten) + len(runs._told),
+            "unwritten": len(runs._writes),
             "reopened": len(runs._reopened),
             "flights": len(engine.flights) + len(scheduler.flying),
             "ready": len(scheduler.queues) + len(scheduler.backoff) + len(scheduler._placing),

@@ -20,7 +20,7 @@ from engine_worker import TENANT, Action, Worker, until
 from hatchet.core.conditions import Action as Does
 from hatchet.core.errors import HatchetError, Unavailable
 from hatchet.core.statuses import RunStatus
-from hatchet.engine import endings, leases, publish, run_book, trigger, watch
+from hatchet.engine import endings, leases, publish, run_writes, trigger, watch
 from hatchet.engine import waits as waits_module
 
 SKIPPED = '{"skipped":true}'
@@ -167,7 +167,7 @@ async def test_killed_with_a_skipped_task_whose_row_is_not_written(
     )
     worker = await one.dag_worker(version)
     run_id = await one.run("dag")
-    gate = Gate(monkeypatch, run_book, "append_results")
+    gate = Gate(monkeypatch, run_writes, "append_results")
     await worker.complete(await worker.task("a"))
     both = await worker.task("both")
     await gate.reached.wait()
@@ -197,7 +197,7 @@ async def test_killed_between_the_last_result_and_the_runs_end(world: World, mon
     version = await one.define_dag(a=(), b=("a",), on_failure=True)
     worker = await one.dag_worker(version)
     run_id = await one.run("dag")
-    gate = Gate(monkeypatch, run_book, "put_run_results")
+    gate = Gate(monkeypatch, run_writes, "put_run_results")
     await worker.complete(await worker.task("a"))
     await worker.complete(await worker.task("b"))
     await gate.reached.wait()
@@ -502,7 +502,7 @@ async def test_what_the_owner_could_not_write_is_written_later(one: Instance, mo
     failures = {"append_results": 2, "put_run_results": 2}
 
     def failing(name: str) -> Any:
-        real = getattr(run_book, name)
+        real = getattr(run_writes, name)
 
         async def fails(*args: Any) -> Any:
             if failures[name]:
@@ -513,7 +513,7 @@ async def test_what_the_owner_could_not_write_is_written_later(one: Instance, mo
         return fails
 
     for name in failures:
-        monkeypatch.setattr(run_book, name, failing(name))
+        monkeypatch.setattr(run_writes, name, failing(name))
     run_id = await one.run("dag")
     await one.ends(run_id).of(run_id)
     await until(lambda: _has_end(one), "the end is written")

@@ -16,7 +16,7 @@ from hatchet.core.errors import InvalidArgument, NotFound, ResourceExhausted
 from hatchet.core.messages import ReportKind, TaskReport, TriggerItem
 from hatchet.core.run_events import RunEvent
 from hatchet.core.statuses import RunStatus
-from hatchet.engine import publish, run_book
+from hatchet.engine import publish, run_writes
 from hatchet.store.pool import Connected, Database, Pinned
 
 SKIPPED = '{"skipped":true}'
@@ -580,14 +580,14 @@ async def test_c_7_6_a_task_that_was_skipped_a_moment_ago_is_answered_without_a_
     version = await one.define_dag(a=(), skipped=skip, slow=())
     worker = await one.dag_worker(version)
     run_id = await one.run("dag")
-    real, gate, reached = run_book.append_results, asyncio.Event(), asyncio.Event()
+    real, gate, reached = run_writes.append_results, asyncio.Event(), asyncio.Event()
 
     async def held(*args: Any) -> Any:
         reached.set()
         await gate.wait()
         return await real(*args)
 
-    monkeypatch.setattr(run_book, "append_results", held)
+    monkeypatch.setattr(run_writes, "append_results", held)
     await worker.complete(await worker.task("a"))
     await reached.wait()
     skipped = (await one.task_ids(run_id))["skipped"]
@@ -663,13 +663,13 @@ async def test_c_7_2_a_late_or_doubled_report_does_not_tell_the_end_again(
     version = await one.define_dag(a=(), b=("a",))
     worker = await one.dag_worker(version)
     run_id = await one.run("dag")
-    real, gate = run_book.put_run_results, asyncio.Event()
+    real, gate = run_writes.put_run_results, asyncio.Event()
 
     async def held(*args: Any) -> None:
         await gate.wait()
         await real(*args)
 
-    monkeypatch.setattr(run_book, "put_run_results", held)
+    monkeypatch.setattr(run_writes, "put_run_results", held)
     told: list[str] = []
     run_ended = one.engine.run_events.run_ended
     monkeypatch.setattr(

@@ -431,18 +431,18 @@ async def test_c_7_14_a_subscription_after_a_replay_gets_the_new_end(one: Instan
 
 async def test_a_run_that_ended_while_its_replay_was_under_way(one: Instance, monkeypatch: pytest.MonkeyPatch) -> None:
     """The end of the first pass reaches the rows after the replay was committed."""
-    from hatchet.engine import run_book
+    from hatchet.engine import run_writes
 
     version = await one.define_dag(a=(), b=("a",))
     worker = await one.dag_worker(version)
     run_id = await one.run("dag")
-    real, gate = run_book.put_run_results, asyncio.Event()
+    real, gate = run_writes.put_run_results, asyncio.Event()
 
     async def held(*args: Any) -> None:
         await gate.wait()
         await real(*args)
 
-    monkeypatch.setattr(run_book, "put_run_results", held)
+    monkeypatch.setattr(run_writes, "put_run_results", held)
     await worker.complete(await worker.task("a"))
     await worker.complete(await worker.task("b"))
     assert await one.replay(run_id) == [run_id]

@@ -70,6 +70,7 @@ def test_c_7_22_a_parent_gets_failures_of_children_in_their_places(session: Sess
 
 
 def test_c_4_22_children_inherit_metadata_but_not_what_is_reserved(session: Session) -> None:
+    """What tasks read in their contexts (C-4.27); reserved keys are those of C-4.21."""
     options = {"additional_metadata": {"test_run_id": "t-1", "who": "me", "hatchet__mine": "x"}}
     result = session.client.ask("aio_run", "grandparent", {"n": 1}, options)
     middle = result["middle"]

@@ -17,7 +17,7 @@ def test_c_4_42_a_collision_names_the_run_that_exists(session: Session, call: st
     text = f"collides-{call}"
     first = session.client.ask("run_no_wait", "one_at_a_time", {"text": text})
     error = session.client.fails(call, "one_at_a_time", {"text": text}, {})
-    # C-4.49: any other text would have become another error. C-4.47: the id is that of the first trigger.
+    # C-4.49, C-4.50: any other text or trailer would have become another error. C-4.47: the id is the first trigger's.
     assert error.type == "IdempotencyCollisionError"
     assert error.fields["existing_run_external_id"] == first
     session.mark(f"{text}-go")

@@ -28,6 +28,13 @@ def test_c_7_43_the_order_is_kept_for_each_task_of_a_run(session: Session) -> No
     assert len(chunks) == 80
 
 
+def test_c_7_36_a_run_that_has_ended_gives_nothing(session: Session) -> None:
+    run_id, chunks = session.client.ask("stream", "recites", {"n": 3})
+    assert len(chunks) == 3
+    # For a moment the engine still serves who comes late (C-7.45).
+    wait_until(lambda: session.client.ask("stream_of", run_id) == [], "nothing is left to hear")
+
+
 def stored_lines(engine: EngineProcess, task_id: str) -> set[tuple[str, str]]:
     """Level and message of the lines that the engine has kept of a task."""
 

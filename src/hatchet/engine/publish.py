@@ -136,10 +136,14 @@ class Results(Loop):
             for subscription in watchers:
                 subscription.push(finished)
 
-    def run_ended(self, tenant_id: str, run_id: str, finished: RunFinished | None) -> None:
-        """A run of several tasks has ended; ``finished`` None: :meth:`look_again` is called once its rows tell how."""
-        if finished is not None:
-            self.finished(tenant_id, finished)
+    def run_ended(self, tenant_id: str, run_id: str, make: Callable[[], RunFinished] | None) -> None:
+        """A run of several tasks has ended.
+
+        ``make`` tells how, when somebody waits for it. Whoever asks a moment later looks at the rows; so does everybody
+        without ``make``, and :meth:`look_again` is called once they tell.
+        """
+        if make is not None and (tenant_id, run_id) in self._watchers:
+            self.finished(tenant_id, make())
 
     def forget(self, run_ids: Iterable[str]) -> None:
         """These runs were opened again: what is remembered of their ends is over (C-7.14)."""

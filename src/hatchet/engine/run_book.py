@@ -7,10 +7,7 @@ cancelled tasks, the run's end) only spare others the deciding, and are decided 
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from functools import partial
 
 import structlog
 
@@ -21,34 +18,22 @@ from hatchet.core.ready_queue import ReadyTask
 from hatchet.core.run_events import RunEventKind
 from hatchet.core.run_tasks import SKIPPED_OUTPUT, Decision, Verdict
 from hatchet.core.statuses import Outcome
-from hatchet.engine.batcher import Batcher
 from hatchet.engine.bus import Bus
 from hatchet.engine.open_runs import OpenRun, OpenRuns
 from hatchet.engine.publish import Results
 from hatchet.engine.run_events import RunEvents
 from hatchet.engine.run_facts import run_finished
+from hatchet.engine.run_writes import Closed, RunWrites
 from hatchet.engine.sleeps import Sleeps
 from hatchet.engine.waits import EventWaits
 from hatchet.store.leases import HeldLease
 from hatchet.store.pool import Database
-from hatchet.store.runs import NewMatch, RunEnding, close_reopened, put_run_results
-from hatchet.store.tasks import NewResult, append_results
+from hatchet.store.runs import NewMatch, RunEnding
+from hatchet.store.tasks import NewResult
 
 log = structlog.get_logger("hatchet.engine")
 
 Enqueue = Callable[[ReadyTask], None]
-
-
-@dataclass(slots=True, frozen=True)
-class Closed:
-    """What was replayed has ended again; ``replayed_at``: the newest replay that this is known of."""
-
-    id: str
-    replayed_at: float
-
-
-Write = NewResult | RunEnding | Closed
-WRITE_MAXIMUM = 1000
 
 
 class RunBook:
@@ -69,7 +54,6 @@ class RunBook:
     ) -> None:
         self._tenant_id = tenant_id
         self._lease = lease
-        self._database = database
         self._runs = runs
         self._results = results
         self._run_events = run_events
@@ -83,10 +67,7 @@ class RunBook:
         """Tasks that have ended, by run, and of which nothing followed yet."""
         self._sleeps = Sleeps(clock, self._woken)
         self._waits = EventWaits(tenant_id, lease, database, clock, self._matched)
-        self._writes: Batcher[Write, None] = Batcher("run-ends", self._write, maximum=WRITE_MAXIMUM)
-        self._unwritten: list[Write] = []
-        self._told: set[tuple[str, float]] = set()
-        """Ends that are not written yet: (task id, attempt) and (run id, time). Rows without them may be read back."""
+        self._writes = RunWrites(tenant_id, lease, database, self._written)
 
     def __contains__(self, run_id: str) -> bool:
         return run_id in self._mine
@@ -128,7 +109,7 @@ class RunBook:
         """It has ended; if it was replayed, its name goes from that list, unless it was replayed once more."""
         replayed_at = self._reopened.pop(id, None)
         if replayed_at is not None:
-            self._submit([Closed(id, replayed_at)])
+            self._writes.add(Closed(id, replayed_at))
 
     def drop(self, run_id: str) -> None:
         """Forget a run: its rows say something that this picture does not, so it is read anew."""
@@ -188,8 +169,7 @@ class RunBook:
     def tick(self) -> None:
         """Try again what could not be done or written."""
         self.settle()
-        unwritten, self._unwritten = self._unwritten, []
-        self._submit(unwritten)
+        self._writes.nudge()
 
     async def stop(self) -> None:
         """End without finishing anything: the next owner decides the same from the rows."""
@@ -236,10 +216,9 @@ class RunBook:
         error = decision.reason or None
         end = TaskEnd(outcome, output, error)
         self._runs.keep_end(run, index, end)
-        if not self._is_news(task_id, attempt):
-            return
         row = NewResult(self._tenant_id, task_id, attempt, outcome, output, error, None, decision.at, None, 0, 0)
-        self._submit([row])
+        if not self._writes.add(row):
+            return
         step = run.version.tasks[index]
         kind = RunEventKind.COMPLETED if is_skipped else RunEventKind.CANCELLED
         self._run_events.attempt_ended(
@@ -256,56 +235,22 @@ class RunBook:
         self._sleeps.forget(run.id)
         replayed_at = self._reopened.pop(run.id, None)
         at, status = run.state.finished_at(), run.state.status()
-        if not self._is_news(run.id, at):
+        if not self._writes.add(RunEnding(run.id, status, at)):
             return
-        self._results.run_ended(self._tenant_id, run.id, self._finished(run, at))
+        if replayed_at is not None:
+            self._writes.add(Closed(run.id, replayed_at))
+        self._results.run_ended(self._tenant_id, run.id, _finished(run, at))
         self._run_events.run_ended(self._tenant_id, run.id, status, at)
-        self._submit([RunEnding(run.id, status, at), *([] if replayed_at is None else [Closed(run.id, replayed_at)])])
 
-    def _is_news(self, id: str, which: float) -> bool:  # noqa: A002
-        """Whether that end is told for the first time: a run that is read back while its end is on its way to the rows
-        is decided once more."""
-        if (id, which) in self._told:
-            return False
-        self._told.add((id, which))
-        return True
+    def _written(self, task_ids: list[str], run_ids: list[str]) -> None:
+        """Ends are in the rows: for who asked meanwhile, and for the other instances."""
+        self._results.look_again(self._tenant_id, [*task_ids, *run_ids])
+        self._bus.publish_ids("finished", run_ids, tenant=self._tenant_id)
 
-    def _finished(self, run: OpenRun, at: float) -> RunFinished | None:
-        """What subscribers hear; None when the texts are in the rows only."""
-        if run.ends is None or None in run.ends:
-            return None
-        return run_finished(run.id, run.version, run.task_ids, run.ends, at)
 
-    def _submit(self, writes: Sequence[Write]) -> None:
-        try:
-            futures = self._writes.submit_all(writes)
-        except Exception:
-            self._unwritten.extend(writes)
-            return
-        for write, future in zip(writes, futures, strict=True):
-            future.add_done_callback(partial(self._submitted, write))
-
-    def _submitted(self, write: Write, done: asyncio.Future[None]) -> None:
-        if done.cancelled() or done.exception() is not None:
-            self._unwritten.append(write)
-        elif isinstance(write, NewResult):
-            self._told.discard((write.task_id, write.attempt))
-        elif isinstance(write, RunEnding):
-            self._told.discard((write.run_id, write.finished_at))
-
-    async def _write(self, batch: Sequence[Write]) -> list[None]:
-        rows = [one for one in batch if isinstance(one, NewResult)]
-        # Of a run that ended twice in one batch the last end counts.
-        ends = list({one.run_id: one for one in batch if isinstance(one, RunEnding)}.values())
-        if rows:
-            await append_results(self._database, rows, self._lease)
-            self._results.look_again(self._tenant_id, [row.task_id for row in rows])
-        if ends:
-            await put_run_results(self._database, self._lease, self._tenant_id, ends)
-        if closed := [one for one in batch if isinstance(one, Closed)]:
-            names = [(one.id, one.replayed_at) for one in closed]
-            await close_reopened(self._database, self._tenant_id, names)
-        if ends:
-            self._results.look_again(self._tenant_id, [end.run_id for end in ends])
-            self._bus.publish_ids("finished", [end.run_id for end in ends], tenant=self._tenant_id)
-        return [None] * len(batch)
+def _finished(run: OpenRun, at: float) -> Callable[[], RunFinished] | None:
+    """What subscribers hear, made when somebody does; None when the texts are in the rows only."""
+    ends = run.ends
+    if ends is None or None in ends:
+        return None
+    return lambda: run_finished(run.id, run.version, run.task_ids, ends, at)

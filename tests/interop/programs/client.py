@@ -184,6 +184,16 @@ def stream(name: str, values: dict[str, Any]) -> Any:
 
 
 @action
+def stream_of(run_id: str) -> Any:
+    """Listen to a run that exists, or does not."""
+
+    async def listen() -> list[str]:
+        return [chunk async for chunk in hatchet.runs.subscribe_to_stream(run_id)]
+
+    return wait_for(listen())
+
+
+@action
 def replay(run_id: str) -> None:
     hatchet.runs.replay(run_id)
 
