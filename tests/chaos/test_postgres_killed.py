@@ -18,9 +18,9 @@ from support.engine_process import EngineProcess
 
 pytestmark = pytest.mark.slow
 
-TASKS = 400
+TASKS = 200
 """Before the crash, and after it."""
-RUNS = 15
+RUNS = 10
 
 
 @pytest.fixture

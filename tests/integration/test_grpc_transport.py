@@ -212,7 +212,7 @@ SERVED = {
     *(f"/Dispatcher/{name}" for name in ("ReleaseSlot", "UpsertWorkerLabels", "GetVersion")),
     "/Dispatcher/SubscribeToWorkflowEvents",
     *(f"/EventsService/{name}" for name in ("Push", "BulkPush", "ReplaySingleEvent", "PutLog", "PutStreamEvent")),
-    *(f"/WorkflowService/{name}" for name in ("TriggerWorkflow", "BulkTriggerWorkflow")),
+    *(f"/WorkflowService/{name}" for name in ("PutWorkflow", "TriggerWorkflow", "BulkTriggerWorkflow")),
     *(
         f"/v1.AdminService/{name}"
         for name in ("PutWorkflow", "CancelTasks", "ReplayTasks", "TriggerWorkflowRun", "GetRunDetails")

@@ -66,8 +66,10 @@ class Loop:
                 raise
             except Exception as error:
                 self._report(error)
+            # Not wait_for: it swallows a stop that comes together with a nudge, and the loop would never end.
             with contextlib.suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(self._nudge.wait(), self.pause)
+                async with asyncio.timeout(self.pause):
+                    await self._nudge.wait()
 
     def _report(self, error: Exception) -> None:
         kind = f"{type(error).__name__}: {error}"

@@ -54,6 +54,6 @@ def grpc_services(
         "EventsService": EventsService(
             events=events, logs=logs, run_events=run_events, clock=clock, max_message_bytes=max_message_bytes
         ),
-        "WorkflowService": WorkflowService(trigger=trigger),
+        "WorkflowService": WorkflowService(registration=registration, trigger=trigger),
         "v1.AdminService": AdminService(registration=registration, trigger=trigger, bulk=bulk, reading=reading),
     }

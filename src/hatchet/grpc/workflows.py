@@ -6,6 +6,7 @@ from hatchet.core.errors import InvalidArgument
 from hatchet.core.messages import Caller
 from hatchet.grpc.fields import required_uuid
 from hatchet.grpc.filter_messages import wanted_runs
+from hatchet.grpc.legacy_registration import newer_request, version_message
 from hatchet.grpc.ports import Bulking, Reading, Registering, Triggering
 from hatchet.grpc.registration_messages import workflow_definition
 from hatchet.grpc.result_messages import details_response
@@ -20,8 +21,15 @@ MAX_BULK_ITEMS = 1000
 class WorkflowService:
     """Handlers of ``WorkflowService`` (behaviour-core C-4)."""
 
-    def __init__(self, *, trigger: Triggering) -> None:
+    def __init__(self, *, registration: Registering, trigger: Triggering) -> None:
+        self._registration = registration
         self._trigger = trigger
+
+    async def put_workflow(self, caller: Caller, request: pb.PutWorkflowRequest) -> pb.WorkflowVersion:
+        """C-3.8: the registration of old clients."""
+        definition = workflow_definition(newer_request(request.opts))
+        version = await self._registration.put(caller.tenant_id, definition)
+        return version_message(version, request.opts.version)
 
     async def trigger_workflow(self, caller: Caller, request: TriggerWorkflowRequest) -> pb.TriggerWorkflowResponse:
         """C-4.1, C-4.6."""

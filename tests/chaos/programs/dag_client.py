@@ -7,17 +7,21 @@ Whatever the engine does, the program ends with 0 only when every acknowledged r
 """
 
 import asyncio
+import contextlib
 import signal
 import sys
 from pathlib import Path
 from typing import IO, Any
 
 from client import ERRORS_IN_A_ROW, say
-from flows import FLOWS
+from flows import FLOWS, spawning
 from steps import Job
 from task import hatchet
 
 from hatchet_sdk import EngineError
+
+SPAWNING = 6
+"""Their tasks hold a slot while they wait for children that need slots too: all slots full of them would be the end."""
 
 
 async def triggered(n: int) -> str:
@@ -44,26 +48,31 @@ async def outcome(run_id: str) -> Any:
     raise SystemExit("the engine never gave a result")
 
 
-async def one(n: int, ids: IO[str], results: IO[str], places: asyncio.Semaphore) -> None:
+async def one(n: int, ids: IO[str], results: IO[str], places: asyncio.Semaphore, parents: asyncio.Semaphore) -> None:
+    async with parents if FLOWS[n % len(FLOWS)] is spawning else contextlib.nullcontext():
+        await followed(n, ids, results)
+    places.release()
+
+
+async def followed(n: int, ids: IO[str], results: IO[str]) -> None:
     run_id = await triggered(n)
     say(ids, run=run_id, n=n, flow=FLOWS[n % len(FLOWS)].name)
     end = await outcome(run_id)
     tasks = {task.name: {"task": task.task_run_id, "error": task.error, "output": task.output} for task in end.tasks}
     say(results, run=run_id, tasks=tasks)
-    places.release()
 
 
 async def main(acknowledged: Path, results: Path, count: int, window: int) -> None:
     enough = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, enough.set)
-    places = asyncio.Semaphore(window)
+    places, parents = asyncio.Semaphore(window), asyncio.Semaphore(SPAWNING)
     with acknowledged.open("w") as ids, results.open("w") as values:
         async with asyncio.TaskGroup() as running:
             for n in range(count):
                 await places.acquire()
                 if enough.is_set():
                     break
-                running.create_task(one(n, ids, values, places))
+                running.create_task(one(n, ids, values, places, parents))
 
 
 if __name__ == "__main__":
