@@ -39,6 +39,15 @@ WITH newest AS (
     SELECT '{tenant}', id, 0, '{tenant}', 0, 0, now(), now() + interval '1 minute' FROM numbers WHERE n <= {assigned}
 ), starts AS (
     INSERT INTO task_start SELECT '{tenant}', id, 0, now() FROM numbers WHERE n <= {assigned} AND n % 20 = 0
+), runs AS (
+    INSERT INTO run (tenant_id, id, version_id, creator, priority, input, inserted_at)
+    SELECT '{tenant}', id, '{tenant}', '{tenant}', 1, repeat('x', 200)::bytea, now() FROM numbers
+), run_results AS (
+    INSERT INTO run_result SELECT '{tenant}', id, 'COMPLETED', now() FROM numbers WHERE n <= {done}
+), replays AS (
+    INSERT INTO task_replay SELECT '{tenant}', id, 1, now(), true FROM numbers WHERE n % 100 = 0
+), matches AS (
+    INSERT INTO task_match SELECT '{tenant}', id, 0, 0, id, now(), repeat('x', 50)::bytea FROM numbers WHERE n % 4 = 0
 ), notes AS (
     INSERT INTO task_note SELECT '{tenant}', id, 0, now(), 'SLOT_RELEASED', NULL FROM numbers WHERE n % 100 = 0
 )
@@ -63,6 +72,21 @@ async def full(database: Database) -> AsyncIterator[Database]:
     async with database.transaction() as transaction:
         await transaction.raw.execute("ANALYZE")
     yield database
+
+
+BY_IDS = (
+    "ids_resolve",
+    "run_ended",
+    "run_payloads",
+    "run_rows",
+    "task_ends",
+    "task_matches",
+    "task_outputs",
+    "task_parents",
+    "task_payloads",
+    "task_states",
+)
+"""Statements that read tasks or runs by their ids."""
 
 
 def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -113,7 +137,7 @@ async def test_hot_statements_read_no_table_from_end_to_end(full: Database, dsn:
 async def test_statements_by_id_read_no_table_from_end_to_end(full: Database) -> None:
     for count in (1, 100):
         ids = await some_ids(full, count)
-        for statement in ("task_states", "task_payloads", "task_ends", "task_existing"):
+        for statement in BY_IDS:
             assert await scanned(full, statement, TENANT, ids) == set(), (statement, count)
         assert await scanned(full, "task_attempts", TENANT, ids[0]) == set()
     assert await scanned(full, "worker_heartbeats", ids[:5], [time.time()] * 5) == set()
@@ -127,9 +151,11 @@ async def test_polls_and_recovery_read_from_the_watermark_on(full: Database) -> 
         "task_never_assigned": (TENANT, recent, 100),
         "task_open_retries": (TENANT, lowest_at(time.time() + 1)),
         "task_open_assignments": (TENANT, lowest_at(time.time() + 1)),
+        "run_open": (TENANT, recent, 100),
+        "run_open_by_others": (TENANT, lowest_at(time.time() + 1), TENANT),
     }.items():
         tables = await scanned(full, statement, *args)
-        assert not any(table.startswith("task_2") for table in tables), (statement, tables)
+        assert not any(table.startswith(("task_2", "run_2")) for table in tables), (statement, tables)
 
 
 async def test_a_day_that_is_not_asked_for_is_not_touched(full: Database) -> None:

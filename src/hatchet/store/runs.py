@@ -96,12 +96,7 @@ async def append_runs(queries: Queries, creator: str, runs: Sequence[NewRun]) ->
         [run.id for run in runs],
         [run.version_id for run in runs],
         [run.priority for run in runs],
-        [payload.input.encode() for payload in payloads],
-        [payload.additional_metadata or None for payload in payloads],
-        [payload.parent_run_id for payload in payloads],
-        [payload.parent_task_id for payload in payloads],
-        [payload.child_index for payload in payloads],
-        [payload.child_key for payload in payloads],
+        *payload_columns(payloads),
         [run.inserted_at for run in runs],
         [run.labels for run in runs],
         [run.tenant_id for run, _, _ in steps],
@@ -135,6 +130,18 @@ async def run_rows(database: Database, tenant_id: str, run_ids: Sequence[str]) -
 async def run_payloads(database: Database, tenant_id: str, run_ids: Sequence[str]) -> dict[str, TaskPayload]:
     """The inputs and metadata of the named runs."""
     return payloads_of(await database.fetch("run_payloads", tenant_id, run_ids))
+
+
+def payload_columns(payloads: Sequence[TaskPayload]) -> tuple[list[object], ...]:
+    """The columns from ``input`` to ``child_key`` of new tasks or runs."""
+    return (
+        [payload.input.encode() for payload in payloads],
+        [payload.additional_metadata or None for payload in payloads],
+        [payload.parent_run_id for payload in payloads],
+        [payload.parent_task_id for payload in payloads],
+        [payload.child_index for payload in payloads],
+        [payload.child_key for payload in payloads],
+    )
 
 
 def payloads_of(rows: Sequence[Row]) -> dict[str, TaskPayload]:

@@ -9,7 +9,7 @@ from hatchet.core.payloads import TaskPayload
 from hatchet.core.statuses import Outcome, RunStatus
 from hatchet.store.leases import HeldLease
 from hatchet.store.pool import Database, Queries, Row
-from hatchet.store.runs import payloads_of
+from hatchet.store.runs import payload_columns, payloads_of
 
 
 @dataclass(slots=True, frozen=True)
@@ -77,12 +77,7 @@ async def append_tasks(queries: Queries, creator: str, tasks: Sequence[NewTask])
         [task.version_id for task in tasks],
         [task.step_id for task in tasks],
         [task.priority for task in tasks],
-        [payload.input.encode() for payload in payloads],
-        [payload.additional_metadata or None for payload in payloads],
-        [payload.parent_run_id for payload in payloads],
-        [payload.parent_task_id for payload in payloads],
-        [payload.child_index for payload in payloads],
-        [payload.child_key for payload in payloads],
+        *payload_columns(payloads),
         [task.inserted_at for task in tasks],
         [task.labels for task in tasks],
     )

@@ -1,6 +1,7 @@
+-- The subqueries cannot become joins: one index look-up a run, whatever the statistics say.
 SELECT run.id, run.version_id, run.priority, run.desired_labels::text AS labels,
-       extract(epoch FROM run.inserted_at)::float8 AS inserted_at, result.run_id IS NOT NULL AS has_end,
-       EXISTS (SELECT 1 FROM reopened WHERE reopened.tenant_id = $1::uuid AND reopened.id = run.id) AS is_reopened
+       extract(epoch FROM run.inserted_at)::float8 AS inserted_at,
+       (SELECT true FROM run_result AS r WHERE r.tenant_id = $1::uuid AND r.run_id = run.id LIMIT 1) IS NOT NULL AS has_end,
+       (SELECT true FROM reopened AS r WHERE r.tenant_id = $1::uuid AND r.id = run.id LIMIT 1) IS NOT NULL AS is_reopened
 FROM run
-LEFT JOIN run_result AS result ON result.tenant_id = $1::uuid AND result.run_id = run.id
 WHERE run.tenant_id = $1::uuid AND run.id = ANY($2::uuid[])
