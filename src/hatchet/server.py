@@ -66,8 +66,8 @@ from hatchet.wiring import key_source, seed_values
 log = structlog.stdlib.get_logger("hatchet.server")
 
 STOP_GRACE_SECONDS = 10.0
-HOT_CONNECTIONS = 3
-"""Triggers and results keep one each, child runs need one for their transaction."""
+HOT_CONNECTIONS = 4
+"""Triggers and results keep one each; child runs, events and what follows from runs share the others."""
 RELAXED_CONNECTIONS = 3
 """Assignments keep one; starts, heartbeats and sessions share the others."""
 FEWEST_READERS = 2
@@ -259,7 +259,7 @@ class Engine:
         self.instance_id = ids.new()
         self._settings = settings
         self._database = database
-        self._relaxed = relaxed
+        self._hot = hot
         # One for the schedulers of all tenants: a connection kept for each would use up the pool.
         self._assignments = relaxed.pinned()
         self.clock = clock
@@ -436,7 +436,9 @@ class Engine:
         return RunBook(
             scheduler.tenant_id,
             scheduler.lease,
-            database=self._relaxed,
+            # Nobody waits for these writes, but they must not get lost behind this instance's back: a crash of the
+            # database alone would take them from the rows and not from its memory.
+            database=self._hot,
             runs=self.runs,
             results=self.results,
             run_events=self.run_events,

@@ -14,6 +14,8 @@ from typing import Any
 from dag_rows import DagRows, DagRun, DagTask, read_dag_rows, still_open
 from harness import Chaos
 
+END_SECONDS = 120.0
+"""Clients have heard of the ends that they wait for; what is left are runs of which no client knows."""
 SLACK_SECONDS = 0.05
 """How far the clocks of two instances may be apart: each follows the database's."""
 HEARD_SECONDS = 0.5
@@ -50,14 +52,17 @@ def wanted(flow: str, n: int) -> dict[str, set[str]]:
     }
 
 
-def check_dags(chaos: Chaos, dsn: str, *, database_died: bool = False) -> DagRows:
+def check_dags(chaos: Chaos, dsn: str, *, database_died: bool = False, event_delay: float = 0.0) -> DagRows:
     """Compare the stories; returns the rows when they agree.
 
     Every run is over, also one whose acknowledgement got lost, and ended as its workflow says; each accepted result
     belongs to exactly one execution that really took place; what a task saw of its parents are their results; clients
     heard what the rows say; no acknowledged event was missed; children exist once for each key.
+
+    ``event_delay``: how many seconds later than others an event may reach its waits, because it came in at another
+    instance; it still counts from its own time.
     """
-    chaos.wait(lambda: not still_open(dsn), "every run and every task has an end")
+    _await_ends(chaos, dsn)
     # Events are pushed on and on: those that are known by now must be in the rows that are read then.
     acknowledged = [line for pusher in chaos.pushers for line in pusher.acknowledged.read()]
     rows = read_dag_rows(dsn)
@@ -69,9 +74,17 @@ def check_dags(chaos: Chaos, dsn: str, *, database_died: bool = False) -> DagRow
         _check_order(task)
         _check_effects(task, executions)
     _check_heard(chaos, rows)
-    _check_events(acknowledged, rows)
+    _check_events(acknowledged, rows, event_delay)
     _check_children(chaos, rows)
     return rows
+
+
+def _await_ends(chaos: Chaos, dsn: str) -> None:
+    """Wait until nothing is open; a failure says what is."""
+    try:
+        chaos.wait(lambda: not still_open(dsn), "every run and every task has an end", seconds=END_SECONDS)
+    except AssertionError as error:
+        raise AssertionError(f"{error}: {still_open(dsn)[:20]}") from None
 
 
 def _check_run(run: DagRun) -> None:
@@ -176,7 +189,7 @@ def _as_heard(task: DagTask) -> tuple[str, str | None, str | None]:
     return task.id, task.end["error"] if task.outcome == "FAILED" else "", None
 
 
-def _check_events(acknowledged: list[dict[str, Any]], rows: DagRows) -> None:
+def _check_events(acknowledged: list[dict[str, Any]], rows: DagRows, delay: float) -> None:
     """A task hears the first event after its parents ended, unless its sleep was over before (C-8.7 to C-8.13)."""
     gone = [line for line in acknowledged if line["event"] not in rows.events.at]
     assert not gone, f"acknowledged events are gone: {gone[:5]}"
@@ -194,19 +207,25 @@ def _check_events(acknowledged: list[dict[str, Any]], rows: DagRows) -> None:
                 )
             sleeps = [*task.conditions("SLEEP", "QUEUE"), *task.conditions("SLEEP", "SKIP")]
             over = since + min((_seconds(one["sleep_for"]) for _, one in sleeps), default=float("inf"))
-            _check_match(task, None if match is None else match["at"], over, rows.events.first(key, since), told[key])
+            matched = None if match is None else match["at"]
+            sure = min(
+                (at for at, answered in told[key] if at >= since and answered < over - HEARD_SECONDS), default=None
+            )
+            if sure is not None:
+                _check_sure(task, sure, matched, delay)
+            _check_in_time(task, matched, over, rows.events.first(key, since))
 
 
-def _check_match(
-    task: DagTask, matched: float | None, over: float, first: float | None, told: list[tuple[float, float]]
-) -> None:
+def _check_sure(task: DagTask, sure: float, matched: float | None, delay: float) -> None:
+    """``sure``: when the first event came that was acknowledged long before the task's sleep ended."""
+    after = sure - task.since
+    assert matched is not None, f"{task} did not hear an event that came {after:.3f} s after it began to listen"
+    assert matched <= sure + delay, f"{task} missed an event that came {matched - sure:.3f} s before the one it heard"
+    assert task.outcome == "COMPLETED", f"{task} ended {task.outcome} although an event had come in time"
+
+
+def _check_in_time(task: DagTask, matched: float | None, over: float, first: float | None) -> None:
     """``over``: when its sleep ended; ``first``: the first event that was stored after it began to listen."""
-    since = task.since
-    sure = min((at for at, answered in told if at >= since and answered < over - HEARD_SECONDS), default=None)
-    if sure is not None:
-        assert matched is not None, f"{task} did not hear an event that was acknowledged {sure - since:.3f} s after"
-        assert matched <= sure, f"{task} missed an event that was acknowledged {matched - sure:.3f} s before"
-        assert task.outcome == "COMPLETED", f"{task} ended {task.outcome} although an event had come in time"
     if task.outcome == "SKIPPED":
         assert matched is None or matched >= over, f"{task} heard an event in time and was skipped"
     elif task.conditions("SLEEP", "SKIP"):

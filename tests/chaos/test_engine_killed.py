@@ -9,7 +9,7 @@ from harness import Chaos
 
 pytestmark = pytest.mark.slow
 
-TASKS = 5000
+TASKS = 3000
 KILLS = 10
 RUNS_BETWEEN = 12
 

@@ -144,9 +144,7 @@ class Worker:
 
     def begun(self, run_id: str | None = None) -> list[tuple[str, int]]:
         """(readable id, attempt) of every START so far, of that run or of any, in their order."""
-        return [
-            (action.readable_id, action.retry_count) for action in self.starts if run_id in (None, action.run_id)
-        ]
+        return [(action.readable_id, action.retry_count) for action in self.starts if run_id in (None, action.run_id)]
 
     async def cancelled(self, task_id: str, attempt: int = 0) -> Action:
         """Wait for the CANCEL of an attempt."""

@@ -85,7 +85,7 @@ async def test_c_6_38_terminal_tasks_are_left_alone_and_unknown_ids_ignored(one:
     assert await one.engine.control.cancel(OTHER_TENANT, [run_id, b.task_id]) == []
     assert await one.cancel() == []
     # C-15.8: ids of runs and tasks, mixed and repeated.
-    assert await one.cancel(run_id, UNKNOWN, b.task_id, run_id) == [run_id]
+    assert await one.cancel(run_id, UNKNOWN, b.task_id, run_id) == [run_id, b.task_id]
     await one.ended(run_id, RunStatus.CANCELLED)
     assert await one.outcomes(run_id) == {"a": OK, "b": "CANCELLED:"}
     assert await one.cancel(run_id, b.task_id) == []
@@ -180,6 +180,32 @@ async def test_c_6_39_a_cancel_races_with_reports(one: Instance) -> None:
     assert one.free(worker) == 100
     begun = Counter((action.task_id, action.retry_count) for action in worker.starts)
     assert set(begun.values()) == {1}
+
+
+async def test_c_5_19_a_task_that_starts_while_it_is_cancelled_is_stopped(
+    one: Instance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    version = await one.define_dag(a=(), b=("a",))
+    await one.define("plain")
+    run_id, plain = await one.run("dag"), await one.run("plain")
+    real = one.engine.endings.end_all
+
+    async def end_all(found: Any) -> Any:
+        # What is to be cancelled was read; now workers come and get it.
+        worker, helper = await one.dag_worker(version), await one.worker("plain")
+        workers.extend([worker, helper])
+        await worker.task("a")
+        await helper.started(plain)
+        return await real(found)
+
+    workers: list[Worker] = []
+    monkeypatch.setattr(one.engine.endings, "end_all", end_all)
+    assert await one.cancel(run_id, plain) == [run_id, plain]
+    worker, helper = workers
+    await worker.cancelled((await worker.task("a")).task_id)
+    await helper.cancelled(plain)
+    await one.ended(run_id, RunStatus.CANCELLED)
+    await one.empty()
 
 
 async def test_c_15_24_many_runs_at_once(one: Instance) -> None:

@@ -249,9 +249,9 @@ async def test_c_8_16_a_task_that_can_never_be_released_does_not_hold_its_run_fo
     worker = await one.dag_worker(version)
     run_id = await started(one, worker, '{"ready":false}')
     await one.ended(run_id, RunStatus.CANCELLED)
+    await one.empty()
     [row] = await one.rows("SELECT error FROM task_result WHERE error IS NOT NULL")
     assert "can no longer be met" in row["error"]
-    await one.empty()
 
 
 async def test_c_8_22_a_skipped_parent_and_missing_fields_in_expressions(one: Instance) -> None:
@@ -515,3 +515,17 @@ async def test_a_parent_condition_sees_large_and_odd_outputs(one: Instance) -> N
     for odd in ("", "null", "[1]", '"text"', '{"text":"\\ud800"}'):
         await one.ended(await started(one, worker, odd), RunStatus.CANCELLED)
     await one.empty()
+
+
+async def test_c_8_30_an_expression_over_a_parent_reads_the_runs_input(one: Instance) -> None:
+    skip = on_parent("a", "output.n > input.limit", Does.SKIP)
+    version = await one.define_dag(a=(), b={"parents": ("a",), "conditions": (skip,)})
+    worker = await one.dag_worker(version)
+    low, high = await one.run("dag", input='{"limit":1}'), await one.run("dag", input='{"limit":9}')
+    for run_id in (low, high):
+        await worker.complete(await worker.task("a", run_id=run_id), '{"n":5}')
+    await one.ended(low, RunStatus.COMPLETED)
+    await worker.complete(await worker.task("b", run_id=high))
+    await one.ended(high, RunStatus.COMPLETED)
+    assert [action.run_id for action in worker.starts if action.readable_id == "b"] == [high]
+    assert (await one.engine.run_facts.are_over(TENANT, [low, high])) == {low, high}

@@ -113,9 +113,9 @@ async def test_c_15_8_ids_of_runs_and_tasks_may_be_mixed_and_unknown_ones_are_sk
     d = (await one.task_ids(second))["d"]
     assert await one.engine.replay.replay(OTHER_TENANT, [first, c, plain]) == []
     assert await one.rows("SELECT 1 FROM reopened") == []
-    # C-15.2; d is below c, so that it is replayed once and on its behalf.
+    # C-15.2, C-15.7: d is below c and is replayed once, for both.
     asked = [UNKNOWN, first, "no id", c, plain, d, plain, first]
-    assert await one.replay(*asked) == [first, c, plain]
+    assert await one.replay(*asked) == [first, c, plain, d]
     await helper.started(plain, 1)
     for run_id in (first, second):
         await worker.task("d", 1, run_id)
@@ -358,6 +358,23 @@ async def test_c_15_16_a_task_that_was_skipped_is_decided_anew(one: Instance) ->
     await one.ended(run_id, RunStatus.COMPLETED)
     assert (await one.outcomes(run_id))["c"] == SKIPPED
     await closed(one)
+
+
+async def test_c_15_16_the_only_task_of_a_run_is_skipped_again(one: Instance) -> None:
+    version = await one.define_dag(a=waits(on_event("e"), on_event("s", Does.SKIP, 1)))
+    worker = await one.dag_worker(version)
+    run_id = await one.run("dag")
+    await until(lambda: len(one.scheduler.runs.waits) == 1, "a listens")
+    await one.push("s")
+    await one.ended(run_id, RunStatus.COMPLETED)
+    await closed(one)
+    for attempt in (1, 2):
+        await one.replay(run_id)
+        # C-15.14: it has no parents that are replayed.
+        await worker.complete(await worker.task("a", attempt))
+        await one.ended(run_id, RunStatus.COMPLETED)
+        await closed(one)
+    assert await one.rows("SELECT count(*) AS n FROM task_result") == [(3,)]
 
 
 async def test_c_15_21_and_c_8_21_a_cancel_condition_that_changes(one: Instance) -> None:

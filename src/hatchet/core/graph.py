@@ -48,6 +48,16 @@ class Graph:
             if condition.kind is Kind.PARENT and condition.parent is not None
         )
         """Tasks whose output an expression of a child looks at."""
+        self.listening: frozenset[int] = frozenset(
+            index for index, task in enumerate(tasks) if any(one.kind is Kind.EVENT for one in task.conditions)
+        )
+        """Tasks that wait for events."""
+        self.reads_input = any(
+            condition.kind is Kind.PARENT and "input" in condition.expression
+            for task in tasks
+            for condition in task.conditions
+        )
+        """Whether an expression over a parent may look at the run's input, too (C-8.30)."""
         self._ancestors: dict[int, tuple[int, ...]] = {}
 
     def ancestors(self, index: int) -> tuple[int, ...]:

@@ -11,7 +11,7 @@ Times are seconds since 1970. Nothing here reads a clock: ``now`` is given.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from hatchet.core.conditions import Action, Condition, Kind
 from hatchet.core.definitions import StoredVersion
@@ -25,18 +25,20 @@ from hatchet.core.statuses import Outcome, RunStatus
 class RunState:
     """The tasks of one run. Facts go in by ``ended``, ``retried``, ``matched``; decisions come out of ``advance``."""
 
-    __slots__ = ("open", "tasks", "version")
+    __slots__ = ("input", "open", "tasks", "version")
 
-    def __init__(self, version: StoredVersion, tasks: list[TaskFacts]) -> None:
+    def __init__(self, version: StoredVersion, tasks: list[TaskFacts], input_text: str = "") -> None:
+        """``input_text``: the run's input, JSON text, for versions whose graph says that it is read."""
         self.version = version
+        self.input = input_text
         self.tasks = tasks
         self.open = sum(1 for task in tasks if task.outcome is None)
         """How many tasks have not ended."""
 
     @classmethod
-    def fresh(cls, version: StoredVersion, created_at: float) -> RunState:
+    def fresh(cls, version: StoredVersion, created_at: float, input_text: str = "") -> RunState:
         """A run of which nothing has happened yet."""
-        return cls(version, [TaskFacts(created_at) for _ in version.tasks])
+        return cls(version, [TaskFacts(created_at) for _ in version.tasks], input_text)
 
     @property
     def is_over(self) -> bool:
@@ -100,12 +102,15 @@ class RunState:
 
     # Decisions --------------------------------------------------------------------------------------------------------
 
-    def advance(self, indexes: Iterable[int], now: float) -> list[Change]:
+    def advance(self, indexes: Iterable[int], now: float, heard: Callable[[int], float] | None = None) -> list[Change]:
         """Decide these tasks, and what follows from tasks that are skipped or cancelled thereby.
 
         The answer holds every task that was decided: QUEUE ones may run now; SKIP and CANCEL ones have ended, here and
         then also in this state. Tasks that wait are in it when their decision says for what. Parents come before
         children, so that the order of ``indexes`` makes no difference.
+
+        ``heard``: until when all events are known that a task could hear of. A sleep that ends later decides nothing
+        yet: an event may have come before. By default all events are known.
         """
         rank = self.version.graph.rank
         known = set(indexes)
@@ -117,7 +122,7 @@ class RunState:
             task = self.tasks[index]
             if task.is_decided or task.outcome is not None:
                 continue
-            decision = self.decide(index, now)
+            decision = self.decide(index, now if heard is None else min(now, heard(index)))
             if decision is WAITING:
                 continue
             changes.append(Change(index, decision))
@@ -141,6 +146,14 @@ class RunState:
     def undecided(self) -> list[int]:
         """The tasks that wait for their parents or conditions."""
         return [index for index, task in enumerate(self.tasks) if not task.is_decided and task.outcome is None]
+
+    def listens(self, index: int) -> bool:
+        """Whether an event could still meet a condition of a task that is not decided yet."""
+        if index not in self.version.graph.listening:
+            return False
+        matches = self.tasks[index].matches
+        conditions = self.version.tasks[index].definition.conditions
+        return any(one.kind is Kind.EVENT and number not in matches for number, one in enumerate(conditions))
 
     def decide(self, index: int, now: float) -> Decision:
         """What the facts say about a task that is not decided yet."""
@@ -216,7 +229,7 @@ class RunState:
             return None if matched_at is None else max(matched_at, since)
         assert condition.parent is not None
         parent = self.tasks[self.version.graph.index_of[condition.parent]]
-        if not _is(parent, RunStatus.COMPLETED) or not _judge(condition, parent):
+        if not _is(parent, RunStatus.COMPLETED) or not _judge(condition, parent, self.input):
             return None
         return parent.ended_at
 
@@ -256,7 +269,11 @@ class RunState:
         )
         if not any(_form(conditions, action, possible) for action in Action):
             return Decision(Verdict.CANCEL, since, reason=DEAD_END)
-        sleeps = [at for at in met_at if at is not None and at > now]
+        sleeps = [
+            at
+            for at, condition in zip(met_at, conditions, strict=True)
+            if at is not None and at > now and condition.kind is not Kind.PARENT
+        ]
         return Decision(Verdict.WAIT, listens_since=since, wakes_at=min(sleeps, default=None))
 
     def _ended_at(self, indexes: Iterable[int]) -> float | None:
@@ -296,6 +313,10 @@ class RunState:
                 return status
         return RunStatus.COMPLETED
 
+    def attempts(self) -> int:
+        """How many attempts its tasks have had; grows with every replay."""
+        return sum(task.attempt + 1 for task in self.tasks)
+
     def finished_at(self) -> float:
         """When the last task ended."""
         return max(task.ended_at for task in self.tasks)
@@ -309,9 +330,11 @@ def _is(task: TaskFacts, status: RunStatus) -> bool:
     return task.outcome is not None and task.outcome.status is status
 
 
-def _judge(condition: Condition, parent: TaskFacts) -> bool:
+def _judge(condition: Condition, parent: TaskFacts, input_text: str) -> bool:
+    """C-8.15, C-8.22, C-8.30."""
+    given = {"input": json_value(input_text)} if input_text else {}
     text = SKIPPED_OUTPUT if parent.outcome is Outcome.SKIPPED else parent.output
-    return holds(condition.expression, Use.PARENT_CONDITION, {"output": json_value(text or "{}")})
+    return holds(condition.expression, Use.PARENT_CONDITION, {"output": json_value(text or "{}"), **given})
 
 
 def _form(conditions: tuple[Condition, ...], action: Action, met: tuple[int, ...]) -> bool | None:

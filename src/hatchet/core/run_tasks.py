@@ -35,7 +35,7 @@ class Decision:
     listens_since: float | None = None
     """For WAIT: from when on events count, once the parents have ended (C-8.7)."""
     wakes_at: float | None = None
-    """For WAIT: when the next sleep ends."""
+    """For WAIT: when the next sleep ends, or an event comes into effect that is known already."""
     reason: str = ""
 
 

@@ -26,9 +26,9 @@ ATTEMPTS = 5
 
 @dataclass(slots=True, frozen=True)
 class _Cancel:
-    """One task to cancel, for an id that somebody sent."""
+    """One task to cancel, for the ids that somebody sent: its own, its run's, or both."""
 
-    asked: str
+    asked: tuple[str, ...]
     ending: Ending
     flight: Flight | None
 
@@ -77,13 +77,17 @@ class Control:
             moved: set[str] = set()
             cancels = await self._cancellations(tenant_id, pending)
             written = await self._endings.end_all([cancel.ending for cancel in cancels])
+            waited: list[Ending] = []
             for cancel, is_first in zip(cancels, written, strict=True):
                 if not is_first:
-                    moved.add(cancel.asked)
+                    moved.update(cancel.asked)
                     continue
-                cancelled.add(cancel.asked)
+                cancelled.update(cancel.asked)
                 if cancel.flight is not None:
                     self._dispatch.cancel(tenant_id, cancel.flight)
+                else:
+                    waited.append(cancel.ending)
+            await self._stop_started(tenant_id, waited)
             pending = list(moved)
         return [asked for asked in wanted if asked in cancelled]
 
@@ -115,11 +119,20 @@ class Control:
             self._bus.publish("touched", tenant=tenant_id, ids=[task_id])
         return timeout_at
 
+    async def _stop_started(self, tenant_id: str, endings: Sequence[Ending]) -> None:
+        """Tell the workers of attempts that waited when they were read and were assigned before the cancel (C-5.19)."""
+        attempts = {ending.task.id: ending.task.attempt for ending in endings}
+        for state, task in await self._rebuild.states(tenant_id, list(attempts)) if attempts else []:
+            is_same = state.attempt == attempts[state.id]
+            if is_same and state.worker_id is not None and state.assigned_at is not None:
+                flight = Flight(tenant_id, task, state.worker_id, state.assigned_at, state.timeout_at or 0.0)
+                self._dispatch.cancel(tenant_id, flight)
+
     async def _cancellations(self, tenant_id: str, ids: Sequence[str]) -> list[_Cancel]:
         resolved = await resolve_ids(self._database, tenant_id, ids)
         plain = [one.id for one in resolved if one.run_id is None]
         cancels = [
-            self._cancel(tenant_id, state.id, task, flight_of(tenant_id, state, task), state.started_at)
+            self._cancel(tenant_id, (state.id,), task, flight_of(tenant_id, state, task), state.started_at)
             for state, task in (await self._rebuild.states(tenant_id, plain) if plain else [])
             if state.ended is None
         ]
@@ -135,22 +148,21 @@ class Control:
         """Every task that has not ended, or the named ones; what does not exist yet is created cancelled (C-6.44)."""
         labels = parsed_labels(run.row.labels)
         for index, facts in enumerate(run.state.tasks):
-            task_id = run.task_ids[index]
-            name = run.row.id if run.row.id in asked else task_id
-            if facts.outcome is not None or name not in asked:
+            names = tuple({run.row.id, run.task_ids[index]} & asked)
+            if facts.outcome is not None or not names:
                 continue
-            if index == run.version.graph.on_failure and not facts.is_decided and name == run.row.id:
+            if index == run.version.graph.on_failure and not facts.is_decided and run.row.id in names:
                 # Once the others have ended without a failure it is skipped (C-6.49).
                 continue
             state = run.tasks[index]
             task = run.attempt(index, labels)
             where = None if facts.is_decided else State.PENDING
-            yield self._cancel(tenant_id, name, task, flight_of(tenant_id, state, task), state.started_at, where=where)
+            yield self._cancel(tenant_id, names, task, flight_of(tenant_id, state, task), state.started_at, where=where)
 
     def _cancel(
         self,
         tenant_id: str,
-        asked: str,
+        asked: tuple[str, ...],
         task: ReadyTask,
         read: Flight | None,
         started_at: float | None,

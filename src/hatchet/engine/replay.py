@@ -18,9 +18,9 @@ from hatchet.store.runs import append_replays, reopen, resolve_ids
 
 @dataclass(slots=True, frozen=True)
 class _Opening:
-    """One attempt that a replay opens, for an id that somebody sent."""
+    """One attempt that a replay opens, for the ids that somebody sent and that mean it."""
 
-    asked: str
+    asked: tuple[str, ...]
     run_id: str
     task_id: str
     attempt: int
@@ -69,13 +69,13 @@ class Replay:
             return []
         opened = await self._write(tenant_id, openings)
         self._tell(tenant_id, opened)
-        asked = {opening.asked for opening in opened}
+        asked = {name for opening in opened for name in opening.asked}
         return [name for name in wanted if name in asked]
 
     async def _of_tasks(self, tenant_id: str, task_ids: Sequence[str]) -> list[_Opening]:
         states = await self._rebuild.states(tenant_id, task_ids) if task_ids else []
         return [
-            _Opening(state.id, state.id, state.id, state.attempt + 1, True)
+            _Opening((state.id,), state.id, state.id, state.attempt + 1, True)
             for state, _ in states
             if state.ended is not None
         ]
@@ -108,19 +108,19 @@ class Replay:
 
 
 def _of_run(run: LoadedRun, asked: Iterable[str]) -> list[_Opening]:
-    """The attempts to open in one run; of several names that mean one task the first counts."""
+    """The attempts to open in one run."""
     if any(not run.state.exists(index) for index in range(len(run.tasks))):
         return []
-    names: dict[int, str] = {}
+    names: dict[int, list[str]] = {}
     for name in asked:
         if name == run.row.id:
             chosen = set(range(len(run.tasks)))
         else:
             chosen = run.version.graph.with_descendants([run.task_ids.index(name)])
         for index in chosen:
-            names.setdefault(index, name)
+            names.setdefault(index, []).append(name)
     opened = run.state.replayed(names, 0.0)
     return [
-        _Opening(names[index], run.row.id, run.task_ids[index], run.state.tasks[index].attempt, is_queued)
+        _Opening(tuple(names[index]), run.row.id, run.task_ids[index], run.state.tasks[index].attempt, is_queued)
         for index, is_queued in opened.items()
     ]

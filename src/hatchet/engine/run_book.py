@@ -8,6 +8,8 @@ cancelled tasks, the run's end) only spare others the deciding, and are decided 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from math import inf
 
 import structlog
 
@@ -34,6 +36,7 @@ from hatchet.store.tasks import NewResult
 log = structlog.get_logger("hatchet.engine")
 
 Enqueue = Callable[[ReadyTask], None]
+AGAIN_SECONDS = 1.0
 
 
 class RunBook:
@@ -66,7 +69,7 @@ class RunBook:
         self._unsettled: dict[str, list[int]] = {}
         """Tasks that have ended, by run, and of which nothing followed yet."""
         self._sleeps = Sleeps(clock, self._woken)
-        self._waits = EventWaits(tenant_id, lease, database, clock, self._matched)
+        self._waits = EventWaits(tenant_id, lease, database, clock, self._matched, self._asked)
         self._writes = RunWrites(tenant_id, lease, database, self._written)
 
     def __contains__(self, run_id: str) -> bool:
@@ -149,7 +152,8 @@ class RunBook:
 
     def advance(self, run: OpenRun, indexes: Iterable[int]) -> None:
         """Decide these tasks of a run, and do what that decides."""
-        for change in run.state.advance(indexes, self._clock.now()):
+        heard = partial(self._heard, run) if run.version.graph.listening else None
+        for change in run.state.advance(indexes, self._clock.now(), heard):
             index, decision = change.index, change.decision
             if decision.verdict is not Verdict.WAIT:
                 self._waits.forget(run.id, index)
@@ -179,27 +183,53 @@ class RunBook:
         for run_id in list(self._mine):
             self._runs.remove(run_id)
 
+    def _heard(self, run: OpenRun, index: int) -> float:
+        """Until when all events are known that the task could hear of."""
+        return self._waits.heard_until(run.id, index) if run.state.listens(index) else inf
+
     def _wait(self, run: OpenRun, index: int, decision: Decision) -> None:
-        if decision.wakes_at is not None:
+        if decision.wakes_at is not None and not self._waits.is_asked(run.id, index):
             self._sleeps.push(decision.wakes_at, run.id, index)
         if decision.listens_since is not None:
             self._waits.add(run, index, decision.listens_since)
 
     def _woken(self, due: Sequence[tuple[str, int]]) -> None:
-        """Sleeps have ended; those of one run are decided together, in the order of their times."""
+        """Sleeps have ended; those of one run are decided together, in the order of their times.
+
+        Time decides about a task that waits for events only when it is sure that none came before.
+        """
         by_run: dict[str, list[int]] = {}
         for run_id, index in due:
-            by_run.setdefault(run_id, []).append(index)
+            if not self._waits.ask(run_id, index):
+                by_run.setdefault(run_id, []).append(index)
         for run_id, indexes in by_run.items():
             run = self._mine.get(run_id)
             if run is not None:
                 self.advance(run, indexes)
+
+    def _asked(self, answered: Sequence[tuple[OpenRun, int]]) -> None:
+        """The events of tasks whose sleep has ended are known."""
+        by_run: dict[str, tuple[OpenRun, list[int]]] = {}
+        for run, index in answered:
+            by_run.setdefault(run.id, (run, []))[1].append(index)
+        for run, indexes in by_run.values():
+            if self._mine.get(run.id) is not run:
+                continue
+            try:
+                self.advance(run, indexes)
+            except Exception as error:
+                log.error("could not go on with a run, trying again", run=run.id, exc_info=error)
+                for index in indexes:
+                    self._sleeps.push(self._clock.now() + AGAIN_SECONDS, run.id, index)
 
     def _matched(self, matches: Sequence[tuple[OpenRun, int, NewMatch]]) -> None:
         """Events met conditions, and that is committed."""
         touched: dict[str, tuple[OpenRun, list[int]]] = {}
         for run, index, match in matches:
             if run.state.matched(index, match.attempt, match.condition, match.matched_at):
+                sleep = self._sleeps.end_of(run.id, index)
+                if sleep is None or sleep > match.matched_at:
+                    self._waits.heard(run.id, index, match.matched_at)
                 touched.setdefault(run.id, (run, []))[1].append(index)
         for run, indexes in touched.values():
             if self._mine.get(run.id) is run:
@@ -235,7 +265,7 @@ class RunBook:
         self._sleeps.forget(run.id)
         replayed_at = self._reopened.pop(run.id, None)
         at, status = run.state.finished_at(), run.state.status()
-        if not self._writes.add(RunEnding(run.id, status, at)):
+        if not self._writes.add(RunEnding(run.id, status, at, run.state.attempts())):
             return
         if replayed_at is not None:
             self._writes.add(Closed(run.id, replayed_at))

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from hatchet.core.clock import Clock
+from hatchet.core.conditions import Kind
 from hatchet.core.definitions import StoredVersion
+from hatchet.core.event_match import Happened
 from hatchet.core.ids import task_ids
 from hatchet.core.labels import DesiredLabels, merged
 from hatchet.core.messages import RunFinished, TaskResult
 from hatchet.core.payloads import TaskEnd
 from hatchet.core.ready_queue import ReadyTask
 from hatchet.core.run_state import RunState
-from hatchet.core.run_tasks import SKIPPED_OUTPUT, TaskFacts
+from hatchet.core.run_tasks import SKIPPED_OUTPUT, Change, TaskFacts
 from hatchet.core.statuses import Outcome, RunStatus
 from hatchet.engine.registration import Registration
+from hatchet.store.events import events_since
 from hatchet.store.pool import Database
-from hatchet.store.runs import Match, RunRow, run_rows, task_matches
+from hatchet.store.runs import Match, RunRow, run_payloads, run_rows, task_matches
 from hatchet.store.tasks import TaskState, task_states
 
 RUNS_AT_ONCE = 500
@@ -33,6 +37,8 @@ class LoadedRun:
     task_ids: list[str]
     tasks: list[TaskState]
     matches: dict[str, list[Match]]
+    input: str
+    """JSON text, of versions whose expressions read it."""
     state: RunState = field(init=False)
     """Decided up to the moment of reading: skipped and cancelled tasks have ended in it, with or without a row."""
 
@@ -46,7 +52,7 @@ class LoadedRun:
 
     def stored_state(self) -> RunState:
         """The run's state as its rows tell it, before anything follows from them."""
-        return RunState(self.version, [self._facts(index) for index in range(len(self.tasks))])
+        return RunState(self.version, [self._facts(index) for index in range(len(self.tasks))], self.input)
 
     def _facts(self, index: int) -> TaskFacts:
         task = self.tasks[index]
@@ -131,25 +137,60 @@ class RunFacts:
             if task.definition.conditions
         ]
         matches = await task_matches(self._database, tenant_id, conditional) if conditional else {}
-        now = self._clock.now()
-        return [
-            _loaded(row, versions[row.version_id], ids[row.id], [states[task] for task in ids[row.id]], matches, now)
+        reading = [row.id for row in rows if versions[row.version_id].graph.reads_input]
+        payloads = await run_payloads(self._database, tenant_id, reading) if reading else {}
+        runs = [
+            LoadedRun(
+                row,
+                versions[row.version_id],
+                ids[row.id],
+                [states[task] for task in ids[row.id]],
+                {task: matches[task] for task in ids[row.id] if task in matches},
+                payloads[row.id].input if row.id in payloads else "",
+            )
             for row in rows
         ]
+        await self._decide(tenant_id, runs, self._clock.now())
+        return runs
+
+    async def _decide(self, tenant_id: str, runs: Sequence[LoadedRun], now: float) -> None:
+        """Bring the states up to ``now``. Where a sleep has ended beside a wait, the events before its end are read."""
+        heard: set[tuple[str, int]] = set()
+        while True:
+            late: list[tuple[LoadedRun, Change]] = []
+            for run in runs:
+                until = partial(_heard_until, run, heard, now) if run.version.graph.listening else None
+                for change in run.state.advance(run.state.undecided(), now, until):
+                    wakes_at = change.decision.wakes_at
+                    if wakes_at is not None and wakes_at <= now and (run.row.id, change.index) not in heard:
+                        late.append((run, change))
+            if not late:
+                return
+            await self._hear(tenant_id, late)
+            heard.update((run.row.id, change.index) for run, change in late)
+
+    async def _hear(self, tenant_id: str, late: Sequence[tuple[LoadedRun, Change]]) -> None:
+        """What events say of these tasks that wait, whether or not their owner has noticed."""
+        waits = [(run, change.index, change.decision.listens_since or 0.0) for run, change in late]
+        keys = {
+            condition.event_key
+            for run, index, _ in waits
+            for condition in run.version.tasks[index].definition.conditions
+            if condition.event_key is not None
+        }
+        earliest = min(since for _, _, since in waits)
+        for record in await events_since(self._database, tenant_id, sorted(keys), earliest):
+            event = Happened(record)
+            for run, index, since in waits:
+                if record.inserted_at < since:
+                    continue
+                for number, condition in enumerate(run.version.tasks[index].definition.conditions):
+                    if condition.kind is Kind.EVENT and event.meets(condition):
+                        run.state.matched(index, run.state.tasks[index].attempt, number, record.inserted_at)
 
 
-def _loaded(
-    row: RunRow,
-    version: StoredVersion,
-    ids: list[str],
-    tasks: list[TaskState],
-    matches: dict[str, list[Match]],
-    now: float,
-) -> LoadedRun:
-    mine = {task: matches[task] for task in ids if task in matches}
-    run = LoadedRun(row, version, ids, tasks, mine)
-    run.state.advance(run.state.undecided(), now)
-    return run
+def _heard_until(run: LoadedRun, heard: set[tuple[str, int]], now: float, index: int) -> float:
+    return now if not run.state.listens(index) or (run.row.id, index) in heard else 0.0
 
 
 def run_finished(

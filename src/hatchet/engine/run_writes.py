@@ -23,6 +23,8 @@ log = structlog.get_logger("hatchet.engine")
 
 GAP_SECONDS = 0.002
 MAXIMUM = 1000
+REMEMBERED = 4096
+"""How many rows are known by name after they were written: a run may have been read just before."""
 
 
 @dataclass(slots=True, frozen=True)
@@ -34,6 +36,8 @@ class Closed:
 
 
 Write = NewResult | RunEnding | Closed
+Name = tuple[str, str, float]
+"""What tells rows apart: kind, id, and which of those with that id."""
 Written = Callable[[list[str], list[str]], None]
 """Called with the ids of tasks and of runs whose ends are in the rows now."""
 
@@ -47,7 +51,8 @@ class RunWrites:
         self._database = database
         self._written = written
         self._queue: list[Write] = []
-        self._queued: set[tuple[str, float]] = set()
+        self._queued: set[Name] = set()
+        self._done: dict[Name, None] = {}
         self._pace = Pace(GAP_SECONDS)
         self._task: asyncio.Task[None] | None = None
 
@@ -55,12 +60,12 @@ class RunWrites:
         return len(self._queue)
 
     def add(self, write: Write) -> bool:
-        """Queue a row; False when it is on its way already.
+        """Queue a row; False when it is on its way already, or was written a moment ago.
 
         A run that is read back while its end is on its way to the rows is decided once more: that is no news.
         """
         name = _name(write)
-        if name in self._queued:
+        if name in self._queued or name in self._done:
             return False
         self._queued.add(name)
         self._queue.append(write)
@@ -90,6 +95,9 @@ class RunWrites:
                     return
                 del self._queue[: len(batch)]
                 self._queued.difference_update(map(_name, batch))
+                self._done.update(dict.fromkeys(map(_name, batch)))
+                while len(self._done) > REMEMBERED:
+                    del self._done[next(iter(self._done))]
                 self._pace.done()
         finally:
             self._task = None
@@ -125,9 +133,9 @@ class RunWrites:
         self._written([row.task_id for row in rows], [end.run_id for end in ends])
 
 
-def _name(write: Write) -> tuple[str, float]:
+def _name(write: Write) -> Name:
     if isinstance(write, RunEnding):
-        return (write.run_id, write.finished_at)
+        return ("end", write.run_id, write.attempts)
     if isinstance(write, NewResult):
-        return (write.task_id, write.attempt)
-    return (write.id, -write.replayed_at)
+        return ("result", write.task_id, write.attempt)
+    return ("closed", write.id, write.replayed_at)

@@ -42,6 +42,10 @@ class Sleeps:
         if self._timer is None or at < self._armed_for:
             self._arm()
 
+    def end_of(self, run_id: str, index: int) -> float | None:
+        """When the task is to be woken; None when it does not sleep."""
+        return self._by_run.get(run_id, {}).get(index)
+
     def forget(self, run_id: str, index: int | None = None) -> None:
         """The task, or no task of the run, sleeps any more; a sleep of days must not outlive its run in memory."""
         of_run = self._by_run.get(run_id)

@@ -181,7 +181,8 @@ class Trigger:
                 labels = merged(asked.version.tasks[0].definition.worker_labels, asked.labels)
                 tasks.append(ReadyTask(row.id, asked.version, row.priority, row.inserted_at, labels=labels))
             else:
-                state = RunState.fresh(asked.version, row.inserted_at)
+                read = row.payload.input if asked.version.graph.reads_input else ""
+                state = RunState.fresh(asked.version, row.inserted_at, read)
                 ids = [task_id for task_id, _ in row.tasks]
                 run = OpenRun(tenant_id, row.id, asked.version, row.priority, asked.labels, state, ids)
                 self._runs.keep_payload(run, row.payload)

@@ -11,6 +11,7 @@ from hatchet.store.gaps import forget_gaps
 from hatchet.store.leases import lowest_watermark
 from hatchet.store.partitions import drop_partitions, ensure_partitions
 from hatchet.store.pool import Database
+from hatchet.store.triggers import sweep_claims
 
 log = structlog.get_logger("hatchet.engine")
 
@@ -19,6 +20,8 @@ HOUR = 3600.0
 
 class Upkeep(Loop):
     """Makes the partitions of the coming days and drops those that are older than the retention, every hour.
+
+    Idempotency keys whose time is over go, too.
 
     ``retention`` in seconds, None keeps everything. A day with an unfinished task is kept, and so are all after it.
     """
@@ -37,6 +40,7 @@ class Upkeep(Loop):
     async def turn(self) -> None:
         now = self._clock.now()
         await ensure_partitions(self._database, now)
+        await sweep_claims(self._database, now)
         if self._retention is not None:
             await self._forget(now - self._retention)
 

@@ -3,6 +3,9 @@
 A wait is registered in memory first and then looked for in the events that were pushed since its parents ended, so an
 event that arrives meanwhile is found one way or the other; it counts after those that were there before. What met a
 condition is committed before it counts.
+
+A sleep that ends beside such a wait decides only when the events before its end are known: the engine may have been
+away when they came, or when their match was to be written.
 """
 
 from __future__ import annotations
@@ -15,8 +18,7 @@ import structlog
 
 from hatchet.core.clock import Clock
 from hatchet.core.conditions import Condition, Kind
-from hatchet.core.expressions import Use, holds
-from hatchet.core.json_texts import json_value
+from hatchet.core.event_match import Happened
 from hatchet.core.messages import EventRecord
 from hatchet.engine.batcher import Batcher
 from hatchet.engine.open_runs import OpenRun
@@ -29,13 +31,28 @@ log = structlog.get_logger("hatchet.engine")
 
 Found = tuple[OpenRun, int, NewMatch]
 Matched = Callable[[Sequence[Found]], None]
+Answered = Callable[[Sequence[tuple[OpenRun, int]]], None]
 RETRY_SECONDS = 0.5
+FOLLOWED_SECONDS = 60.0
+"""Events that are older have reached a wait that is followed, by messages or by the polls behind them."""
 
 
 class Wait:
     """One task that listens: its event conditions that nothing has met yet."""
 
-    __slots__ = ("attempt", "conditions", "found", "index", "is_looked", "newer", "run", "since")
+    __slots__ = (
+        "attempt",
+        "conditions",
+        "found",
+        "heard_until",
+        "index",
+        "is_asked",
+        "is_looked",
+        "looks",
+        "newer",
+        "run",
+        "since",
+    )
 
     def __init__(self, run: OpenRun, index: int, since: float) -> None:
         self.run = run
@@ -43,10 +60,16 @@ class Wait:
         self.since = since
         facts = run.state.tasks[index]
         self.attempt = facts.attempt
+        self.is_asked = False
+        """Whether a sleep has ended and waits for what the events say."""
+        self.looks = 0
+        """How many readings of events are under way."""
         self.is_looked = False
-        """Whether the events before the registration are known."""
+        """Whether none is, and the last one succeeded."""
+        self.heard_until = 0.0
+        """Until when all events are known."""
         self.newer: list[EventRecord] = []
-        """What was pushed before they were."""
+        """What was pushed during a reading."""
         self.found: set[int] = set()
         """The conditions that an event met, where that is on its way to the rows."""
         self.conditions: list[tuple[int, Condition]] = [
@@ -67,14 +90,27 @@ class Wait:
 
 
 class EventWaits:
-    """The waits of one tenant."""
+    """The waits of one tenant.
 
-    def __init__(self, tenant_id: str, lease: HeldLease, database: Database, clock: Clock, matched: Matched) -> None:
+    ``matched`` hears of committed matches, ``answered`` of tasks for which :meth:`ask` was called, when it is sure that
+    no other event came before.
+    """
+
+    def __init__(
+        self,
+        tenant_id: str,
+        lease: HeldLease,
+        database: Database,
+        clock: Clock,
+        matched: Matched,
+        answered: Answered,
+    ) -> None:
         self._tenant_id = tenant_id
         self._lease = lease
         self._database = database
         self._clock = clock
         self._matched = matched
+        self._answered = answered
         self._by_task: dict[tuple[str, int], Wait] = {}
         self._by_key: dict[str, set[tuple[str, int]]] = {}
         self._by_run: dict[str, set[int]] = {}
@@ -133,6 +169,32 @@ class EventWaits:
                         wait.newer.append(record)
                 self._meet(record, [wait for wait in waits if wait.is_looked])
 
+    def heard_until(self, run_id: str, index: int) -> float:
+        """Until when all events are known that the task could hear of; 0 for one that is not registered."""
+        wait = self._by_task.get((run_id, index))
+        return 0.0 if wait is None else wait.heard_until
+
+    def heard(self, run_id: str, index: int, at: float) -> None:
+        """An event came at that time, and no sleep of the task had ended by then: nothing can have been missed."""
+        wait = self._by_task.get((run_id, index))
+        if wait is not None and wait.is_looked and not wait.is_asked:
+            wait.heard_until = max(wait.heard_until, at)
+
+    def is_asked(self, run_id: str, index: int) -> bool:
+        """Whether events are read because a sleep of the task has ended."""
+        wait = self._by_task.get((run_id, index))
+        return wait is not None and wait.is_asked
+
+    def ask(self, run_id: str, index: int) -> bool:
+        """A sleep of the task has ended: read the events once more. False when the task does not listen."""
+        wait = self._by_task.get((run_id, index))
+        if wait is None or not wait.is_current:
+            return False
+        if not wait.is_asked:
+            wait.is_asked = True
+            self._look(wait)
+        return True
+
     async def poll(self, since: float) -> None:
         """The poll behind the messages of other instances: events since then, for all keys that are waited for."""
         if self._by_key:
@@ -146,15 +208,18 @@ class EventWaits:
         await self._writes.drain()
 
     def _look(self, wait: Wait) -> None:
+        wait.is_looked = False
         try:
             [looked] = self._looks.submit_all((wait,))
         except Exception as error:
             self._again(wait, error)
             return
+        wait.looks += 1
         looked.add_done_callback(lambda done: self._looked(wait, done))
 
     def _looked(self, wait: Wait, done: asyncio.Future[None]) -> None:
         if not done.cancelled() and (error := done.exception()) is not None:
+            wait.looks -= 1
             self._again(wait, error)
 
     def _again(self, wait: Wait, error: BaseException) -> None:
@@ -163,39 +228,45 @@ class EventWaits:
             asyncio.get_running_loop().call_later(RETRY_SECONDS, self._look, wait)
 
     async def _look_back(self, waits: Sequence[Wait]) -> list[None]:
-        """Events that were pushed between the end of the parents and the registration."""
+        """Events that were pushed between the end of the parents and the registration, or lately."""
+        now = self._clock.now()
         current = [wait for wait in waits if wait.is_current]
         if current:
             keys = sorted({key for wait in current for key in wait.keys})
-            since = min(wait.since for wait in current)
+            since = min(_read_since(wait, now) for wait in current)
             for record in await events_since(self._database, self._tenant_id, keys, since):
                 self._meet(
                     record,
                     [wait for wait in current if record.key in wait.keys and record.inserted_at >= wait.since],
                 )
-            for wait in current:
-                newer, wait.newer, wait.is_looked = wait.newer, [], True
+        for wait in waits:
+            wait.looks -= 1
+            if wait.looks == 0:
+                wait.is_looked = True
+                wait.heard_until = max(wait.heard_until, now)
+                newer, wait.newer = wait.newer, []
                 for record in newer:
                     self._meet(record, [wait])
+        self._answer(waits)
         return [None] * len(waits)
+
+    def _answer(self, waits: Sequence[Wait]) -> None:
+        """Tell of tasks whose events are known, with all matches written."""
+        sure: list[tuple[OpenRun, int]] = []
+        for wait in waits:
+            if wait.is_asked and wait.is_looked and not wait.found and wait.is_current and not self._is_stopped:
+                wait.is_asked = False
+                sure.append((wait.run, wait.index))
+        if sure:
+            self._answered(sure)
 
     def _meet(self, record: EventRecord, waits: Sequence[Wait]) -> None:
         """Test the conditions of these waits, and write those that are met."""
-        if not waits:
-            return
-        variables = {"input": json_value(record.payload or "{}")}
-        truths: dict[str, bool] = {}
+        event = Happened(record)
         for wait in waits:
             for number, condition in wait.conditions:
-                if condition.event_key != record.key or not wait.is_current:
-                    continue
-                if condition.event_scope and condition.event_scope != record.scope:
-                    continue
-                text = condition.expression
-                if text not in truths:
-                    truths[text] = holds(text, Use.USER_EVENT_CONDITION, variables)
                 is_met = number in wait.found or number in wait.run.state.tasks[wait.index].matches
-                if truths[text] and not is_met:
+                if not is_met and wait.is_current and event.meets(condition):
                     self._found(wait, number, record)
 
     def _found(self, wait: Wait, number: int, record: EventRecord) -> None:
@@ -214,6 +285,8 @@ class EventWaits:
         # An event that could not be remembered is found again in its rows.
         if not done.cancelled() and (error := done.exception()) is not None:
             self._again(wait, error)
+        else:
+            self._answer((wait,))
 
     async def _write(self, batch: Sequence[Found]) -> list[bool]:
         written = await append_matches(self._database, self._lease, self._tenant_id, [match for _, _, match in batch])
@@ -236,3 +309,8 @@ class EventWaits:
             for row in rows.get(match.task_id, ())
             if (row.attempt, row.condition) == (match.attempt, match.condition)
         ]
+
+
+def _read_since(wait: Wait, now: float) -> float:
+    """From when on a wait has to be compared with the stored events."""
+    return max(wait.since, now - FOLLOWED_SECONDS) if wait.heard_until else wait.since

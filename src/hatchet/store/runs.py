@@ -49,6 +49,8 @@ class RunEnding:
     run_id: str
     status: RunStatus
     finished_at: float
+    attempts: int
+    """All attempts of its tasks together: tells this end from those before a replay. Not stored."""
 
 
 @dataclass(slots=True, frozen=True)
