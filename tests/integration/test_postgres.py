@@ -308,6 +308,8 @@ def test_no_write_permission_and_a_full_disk_have_words_of_their_own(tmp_path: P
     assert "no write permission (/srv/data: Permission denied)" in denied.message
     full = from_os_error(OSError(28, "No space left on device", "/srv/data"), tmp_path)
     assert "is full" in full.message
+    copying = shutil.Error([("/a", "/b", "[Errno 28] No space left on device: '/b'")])
+    assert "is full" in from_os_error(copying, tmp_path).message
     said = "2026 PANIC:  could not write to file: No space left on device"
     assert f"the disk that holds {tmp_path} is full" in explain("did not start", tmp_path, said)
 
@@ -395,7 +397,8 @@ async def test_programs_that_the_servers_user_cannot_reach_are_copied(
 
 
 def test_the_watcher_ends_the_server_when_the_pipe_closes() -> None:
-    watched = subprocess.Popen(["sleep", "600"])
+    # A shell that starts the tests in the background lets its children ignore the signal.
+    watched = subprocess.Popen(["sleep", "600"], preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
     script = [sys.executable, "-I", "-S", watcher.__file__, str(watched.pid)]
     watching = subprocess.Popen(script, stdin=subprocess.PIPE)
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from pathlib import Path
 
 from hatchet.core.errors import FailedPrecondition
@@ -26,10 +27,15 @@ def no_space(root: Path) -> str:
     )
 
 
+_NO_SPACE = os.strerror(errno.ENOSPC)
+
+
 def from_os_error(error: OSError, root: Path) -> FailedPrecondition:
     """The refusal for an error of the file system while we prepared ``root``."""
     where = error.filename or root
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    # Copying a tree collects its errors into one that has no number of its own.
+    is_full = error.errno in (errno.ENOSPC, errno.EDQUOT) or (error.errno is None and _NO_SPACE in str(error))
+    if is_full:
         return FailedPrecondition(f"The embedded PostgreSQL server cannot write {where}: {no_space(root)}")
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return FailedPrecondition(
