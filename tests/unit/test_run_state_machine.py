@@ -238,4 +238,4 @@ def essence(task: TaskFacts) -> tuple[object, ...]:
 
 
 TestRunMachine = RunMachine.TestCase
-TestRunMachine.settings = settings(max_examples=200, stateful_step_count=40, deadline=None)
+TestRunMachine.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
