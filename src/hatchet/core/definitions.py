@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import heapq
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
@@ -20,6 +20,19 @@ from hatchet.core.conditions import Condition
 from hatchet.core.durations import parse_duration
 from hatchet.core.graph import Graph
 from hatchet.core.labels import DesiredLabels
+from hatchet.core.rules import (
+    BatchRule,
+    ConcurrencyRule,
+    DefaultFilter,
+    RateLimitRule,
+    Sticky,
+    batch_data,
+    concurrency_data,
+    concurrency_from,
+    filter_data,
+    rate_limit_data,
+    rate_limits_from,
+)
 
 DEFAULT_EXECUTION_TIMEOUT = "60s"
 DEFAULT_SCHEDULE_TIMEOUT = "5m"
@@ -60,10 +73,15 @@ class TaskDefinition:
     """Slot type to units; empty means the default of C-3.20."""
     conditions: tuple[Condition, ...] = ()
     worker_labels: DesiredLabels = ()
+    concurrency: tuple[ConcurrencyRule, ...] = ()
+    rate_limits: tuple[RateLimitRule, ...] = ()
+    batch: BatchRule | None = None
 
     @property
     def slots(self) -> dict[str, int]:
-        """The units that the task takes while it runs (C-3.20)."""
+        """The units that the task takes while it runs (C-3.20); a batch takes them once for all its items (C-16.12)."""
+        if self.batch is not None:
+            return {"default": 1}
         return self.slot_requests or ({"durable": 1} if self.is_durable else {"default": 1})
 
 
@@ -80,11 +98,27 @@ class WorkflowDefinition:
     default_priority: int | None = None
     input_json_schema: str | None = None
     idempotency: Idempotency | None = None
+    concurrency: tuple[ConcurrencyRule, ...] = ()
+    sticky: Sticky | None = None
+    event_triggers: tuple[str, ...] = ()
+    """Keys of events that start a run; ``*`` stands for any characters (C-12.11)."""
+    cron_triggers: tuple[str, ...] = ()
+    cron_input: str | None = None
+    """JSON text (C-3.16)."""
+    default_filters: tuple[DefaultFilter, ...] = ()
 
     @property
     def all_tasks(self) -> tuple[TaskDefinition, ...]:
         """The tasks with the on-failure task as the last one."""
         return self.tasks if self.on_failure is None else (*self.tasks, self.on_failure)
+
+
+@dataclass(slots=True, frozen=True, kw_only=True)
+class StoredRule:
+    """A concurrency rule with the name of its groups: those of one name and one key are one group (C-9.4)."""
+
+    id: str
+    definition: ConcurrencyRule
 
 
 @dataclass(slots=True, frozen=True, kw_only=True)
@@ -98,6 +132,14 @@ class StoredTask:
     execution_timeout_seconds: float
     schedule_timeout_seconds: float
     slots: dict[str, int]
+    rules: tuple[StoredRule, ...] = ()
+    """The concurrency rules that each task run asks, in their order (C-9.15)."""
+
+    @property
+    def has_limits(self) -> bool:
+        """Whether anything must be computed for each task run: a key of a rule, units, a batch's key."""
+        definition = self.definition
+        return bool(self.rules or definition.rate_limits) or definition.batch is not None
 
 
 @dataclass(slots=True, frozen=True, kw_only=True)
@@ -115,17 +157,29 @@ class StoredVersion:
     """The on-failure task comes last."""
     graph: Graph = field(compare=False)
     idempotency: Idempotency | None = None
+    rules: tuple[StoredRule, ...] = ()
+    """The concurrency rules that a run of several tasks asks as a whole (C-9.12)."""
+    sticky: Sticky | None = None
+    event_triggers: tuple[str, ...] = ()
+    has_limits: bool = False
+    """Whether anything must be computed for each run or task run."""
+    shares_rules: bool = False
+    """Whether a rule is one that other workflows of the tenant share (C-3.38)."""
 
     @property
     def is_plain(self) -> bool:
         """One task that waits for nothing: its run is no more than the task itself (C-0.6)."""
-        return len(self.tasks) == 1 and not self.tasks[0].definition.conditions
+        return _is_plain([task.definition for task in self.tasks])
 
     def step(self, step_id: str) -> StoredTask:
         """The task with that id; the only one when there is but one."""
         if len(self.tasks) == 1:
             return self.tasks[0]
         return next(task for task in self.tasks if task.id == step_id)
+
+
+def _is_plain(tasks: Sequence[TaskDefinition]) -> bool:
+    return len(tasks) == 1 and not tasks[0].conditions
 
 
 def topological(tasks: Sequence[TaskDefinition]) -> list[TaskDefinition]:
@@ -195,7 +249,21 @@ def from_json(text: str) -> tuple[WorkflowDefinition, dict[str, str]]:
     idempotency = data.pop("idempotency", None)
     if idempotency is not None:
         idempotency = Idempotency(**{**idempotency, "method": IdempotencyMethod(idempotency["method"])})
-    return WorkflowDefinition(**data, tasks=tasks, on_failure=last, idempotency=idempotency), ids
+    sticky = data.pop("sticky", None)
+    definition = WorkflowDefinition(
+        **{
+            **data,
+            "tasks": tasks,
+            "on_failure": last,
+            "idempotency": idempotency,
+            "concurrency": concurrency_from(data.get("concurrency", ())),
+            "sticky": Sticky(sticky) if sticky is not None else None,
+            "event_triggers": tuple(data.get("event_triggers", ())),
+            "cron_triggers": tuple(data.get("cron_triggers", ())),
+            "default_filters": tuple(DefaultFilter(**one) for one in data.get("default_filters", ())),
+        }
+    )
+    return definition, ids
 
 
 def _task_from(data: dict[str, Any]) -> TaskDefinition:
@@ -205,6 +273,9 @@ def _task_from(data: dict[str, Any]) -> TaskDefinition:
             "parents": tuple(data.get("parents", ())),
             "conditions": conditions_data.from_data(data.get("conditions", ())),
             "worker_labels": labels_data.from_data(data.get("worker_labels", ())),
+            "concurrency": concurrency_from(data.get("concurrency", ())),
+            "rate_limits": rate_limits_from(data.get("rate_limits", ())),
+            "batch": BatchRule(**data["batch"]) if "batch" in data else None,
         }
     )
 
@@ -219,6 +290,12 @@ def _workflow_data(definition: WorkflowDefinition) -> dict[str, Any]:
             default_priority=definition.default_priority,
             input_json_schema=definition.input_json_schema,
             idempotency=_idempotency_data(definition.idempotency),
+            concurrency=concurrency_data(definition.concurrency) or None,
+            sticky=definition.sticky.value if definition.sticky is not None else None,
+            event_triggers=list(definition.event_triggers) or None,
+            cron_triggers=list(definition.cron_triggers) or None,
+            cron_input=definition.cron_input,
+            default_filters=filter_data(definition.default_filters) or None,
         ),
     }
 
@@ -248,6 +325,9 @@ def _task_data(task: TaskDefinition) -> dict[str, Any]:
             slot_requests=task.slot_requests or None,
             conditions=[conditions_data.to_data(condition) for condition in task.conditions] or None,
             worker_labels=labels_data.to_data(task.worker_labels) or None,
+            concurrency=concurrency_data(task.concurrency) or None,
+            rate_limits=rate_limit_data(task.rate_limits) or None,
+            batch=batch_data(task.batch),
         ),
     }
 
@@ -265,7 +345,20 @@ def stored_version(
     workflow_id: str,
     order: int,
 ) -> StoredVersion:
-    """The version that these rows describe, with the seconds of every duration computed once."""
+    """The version that these rows describe, with everything that follows from it computed once."""
+    whole = _stored_rules(definition.concurrency, f"{workflow_id}/")
+    is_plain = _is_plain(definition.all_tasks)
+    tasks = tuple(
+        _stored_task(
+            index,
+            task,
+            task_ids[task.readable_id],
+            # A run that is one task asks its rules as that task (C-3.39).
+            (*(whole if is_plain else ()), *_stored_rules(task.concurrency, f"{workflow_id}/{task.readable_id}/")),
+        )
+        for index, task in enumerate(definition.all_tasks)
+    )
+    rules = () if is_plain else whole
     return StoredVersion(
         id=version_id,
         tenant_id=tenant_id,
@@ -273,15 +366,18 @@ def stored_version(
         name=definition.name,
         order=order,
         default_priority=definition.default_priority or DEFAULT_PRIORITY,
-        tasks=tuple(
-            _stored_task(index, task, task_ids[task.readable_id]) for index, task in enumerate(definition.all_tasks)
-        ),
+        tasks=tasks,
         graph=Graph(definition.all_tasks, has_on_failure=definition.on_failure is not None),
         idempotency=definition.idempotency,
+        rules=rules,
+        sticky=definition.sticky,
+        event_triggers=definition.event_triggers,
+        has_limits=bool(rules) or any(task.has_limits for task in tasks),
+        shares_rules=any(rule.is_tenant_scoped for rule in _declared_rules(definition)),
     )
 
 
-def _stored_task(index: int, task: TaskDefinition, task_id: str) -> StoredTask:
+def _stored_task(index: int, task: TaskDefinition, task_id: str, rules: tuple[StoredRule, ...]) -> StoredTask:
     return StoredTask(
         id=task_id,
         index=index,
@@ -289,4 +385,23 @@ def _stored_task(index: int, task: TaskDefinition, task_id: str) -> StoredTask:
         execution_timeout_seconds=parse_duration(task.execution_timeout),
         schedule_timeout_seconds=parse_duration(task.schedule_timeout),
         slots=task.slots,
+        rules=rules,
     )
+
+
+def _declared_rules(definition: WorkflowDefinition) -> Iterator[ConcurrencyRule]:
+    yield from definition.concurrency
+    for task in definition.all_tasks:
+        yield from task.concurrency
+
+
+def _stored_rules(rules: Iterable[ConcurrencyRule], where: str) -> tuple[StoredRule, ...]:
+    return tuple(StoredRule(id=_rule_id(rule, where), definition=rule) for rule in rules)
+
+
+def _rule_id(rule: ConcurrencyRule, where: str) -> str:
+    """Versions that leave a rule as it was share its groups (C-3.37), whatever its limit; tenants share by name."""
+    if rule.is_tenant_scoped:
+        return f"tenant/{rule.name}"
+    text = hashlib.sha256(rule.expression.encode()).hexdigest()[:16]
+    return f"{where}{rule.strategy.value}/{text}"

@@ -148,15 +148,4 @@ _Entry = tuple[float, str, int, ReadyTask]
 
 
 def _anew(task: ReadyTask, ready_at: float) -> ReadyTask:
-    return ReadyTask(
-        task.id,
-        task.version,
-        task.priority,
-        ready_at,
-        task.attempt,
-        task.app_retries,
-        task.internal_retries,
-        step=task.step,
-        run_id=task.run_id,
-        labels=task.labels,
-    )
+    return task.again(ready_at, task.attempt, task.app_retries, task.internal_retries)

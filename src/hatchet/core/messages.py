@@ -36,6 +36,10 @@ class TriggerItem:
     child_key: str | None = None
     desired_labels: DesiredLabels = ()
     """Wishes about the worker for every task of the run (C-4.30)."""
+    desired_worker: str | None = None
+    """Id of the worker that a sticky run goes to (C-11.11)."""
+    filter_payload: str | None = None
+    """Of the event filter that starts the run, JSON object text (C-12.27)."""
 
 
 @dataclass(slots=True, frozen=True, kw_only=True)

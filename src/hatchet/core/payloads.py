@@ -20,6 +20,8 @@ class TaskPayload:
     parent_task_id: str | None = None
     child_index: int | None = None
     child_key: str | None = None
+    filter_payload: str | None = None
+    """Of the event filter that started the run, JSON object text (C-12.27)."""
 
     @property
     def spawn_key(self) -> str | None:

@@ -15,6 +15,7 @@ from heapq import heapify, heappop, heapreplace
 from hatchet.core.definitions import StoredTask, StoredVersion
 from hatchet.core.ids import time_of
 from hatchet.core.labels import DesiredLabels
+from hatchet.core.limits import NONE, Limits
 from hatchet.core.oldest import Oldest
 
 INTERNAL_PRIORITY = 4
@@ -33,10 +34,12 @@ class ReadyTask:
     __slots__ = (
         "app_retries",
         "attempt",
+        "desired_worker",
         "id",
         "internal_retries",
         "labels",
         "level",
+        "limits",
         "place",
         "priority",
         "ready_at",
@@ -57,16 +60,23 @@ class ReadyTask:
         step: StoredTask | None = None,
         run_id: str | None = None,
         labels: DesiredLabels = (),
+        limits: Limits = NONE,
+        desired_worker: str | None = None,
     ) -> None:
         """``step`` may be left out where the version has but one; ``run_id`` None: the task is its own run (C-0.7).
 
-        ``labels``: what the task wants of its worker, the run's wishes merged in (C-11.24).
+        ``labels``: what the task wants of its worker, the run's wishes merged in (C-11.24). ``desired_worker``: the
+        worker that it should go to, when its workflow is sticky (C-11.11).
         """
         self.id = id
         self.version = version
         self.step = step if step is not None else version.tasks[0]
         self.run_id = run_id
-        self.labels = labels
+        # A sticky task has no other wishes about its worker (C-11.12), and others no such worker (C-11.13).
+        is_sticky = version.sticky is not None
+        self.labels = () if is_sticky else labels
+        self.desired_worker = desired_worker if is_sticky else None
+        self.limits = limits
         self.priority = priority
         self.ready_at = ready_at
         self.attempt = attempt
@@ -74,6 +84,23 @@ class ReadyTask:
         self.internal_retries = internal_retries
         self.level = INTERNAL_PRIORITY if attempt else priority
         self.place = WAITING
+
+    def again(self, ready_at: float, attempt: int, app_retries: int, internal_retries: int) -> ReadyTask:
+        """Another attempt of the task, or the same one as a new object."""
+        return ReadyTask(
+            self.id,
+            self.version,
+            self.priority,
+            ready_at,
+            attempt,
+            app_retries,
+            internal_retries,
+            step=self.step,
+            run_id=self.run_id,
+            labels=self.labels,
+            limits=self.limits,
+            desired_worker=self.desired_worker,
+        )
 
     @property
     def created_at(self) -> float:

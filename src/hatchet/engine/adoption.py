@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from hatchet.core.limits import from_text
 from hatchet.engine.open_runs import OpenRun
 from hatchet.engine.rebuild import flight_of, parsed_labels
 from hatchet.engine.run_facts import LoadedRun
@@ -29,9 +30,14 @@ def _adopt(scheduler: TenantScheduler, loaded: LoadedRun) -> None:
         loaded.row.priority,
         parsed_labels(loaded.row.labels),
         loaded.stored_state(),
+        limits=from_text(loaded.row.limits),
+        task_limits=[from_text(task.limits) for task in loaded.tasks] if loaded.version.has_limits else (),
+        desired_worker=loaded.row.desired_worker,
     )
     run.is_reopened = loaded.row.is_reopened or loaded.is_replayed
     run.ends = [loaded.end(index) if loaded.tasks[index].ended else None for index in range(len(loaded.tasks))]
+    if loaded.version.sticky is not None:
+        run.workers = {i: task.worker_id for i, task in enumerate(loaded.tasks) if task.worker_id is not None}
     run.size = sum(end.size for end in run.ends if end is not None)
     for index, task in enumerate(loaded.tasks):
         facts = run.state.tasks[index]

@@ -184,18 +184,7 @@ def _following(ending: Ending) -> ReadyTask | None:
     decision, task = ending.decision, ending.task
     if decision.retry_at is None:
         return None
-    return ReadyTask(
-        task.id,
-        task.version,
-        task.priority,
-        decision.retry_at,
-        task.attempt + 1,
-        decision.app_retries,
-        decision.internal_retries,
-        step=task.step,
-        run_id=task.run_id,
-        labels=task.labels,
-    )
+    return task.again(decision.retry_at, task.attempt + 1, decision.app_retries, decision.internal_retries)
 
 
 def _rows(endings: Sequence[Ending]) -> list[NewResult]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from hatchet.core.definitions import StoredVersion
 from hatchet.core.ids import task_ids
 from hatchet.core.labels import DesiredLabels, merged
+from hatchet.core.limits import NONE, Limits
 from hatchet.core.payloads import TaskEnd, TaskPayload
 from hatchet.core.ready_queue import ReadyTask
 from hatchet.core.run_state import RunState
@@ -16,18 +17,22 @@ class OpenRun:
     """One run in its owner's memory."""
 
     __slots__ = (
+        "desired_worker",
         "ends",
         "id",
         "is_reopened",
         "labels",
+        "limits",
         "met",
         "payload",
         "priority",
         "size",
         "state",
         "task_ids",
+        "task_limits",
         "tenant_id",
         "version",
+        "workers",
     )
 
     def __init__(
@@ -39,7 +44,12 @@ class OpenRun:
         labels: DesiredLabels,
         state: RunState,
         ids: list[str] | None = None,
+        *,
+        limits: Limits = NONE,
+        task_limits: Sequence[Limits] = (),
+        desired_worker: str | None = None,
     ) -> None:
+        """``limits``: of the run as a whole; ``task_limits``: of its tasks, empty when no task has any."""
         self.tenant_id = tenant_id
         self.id = id
         self.version = version
@@ -55,6 +65,12 @@ class OpenRun:
         """Task number to the conditions that held when it was queued."""
         self.size = 0
         """Characters held, for the budget of :class:`OpenRuns`."""
+        self.limits = limits
+        self.task_limits = task_limits
+        self.desired_worker = desired_worker
+        """The worker that the root tasks of a sticky run should go to."""
+        self.workers: dict[int, str] = {}
+        """Task number to the worker that it was given to; kept for sticky runs."""
         self.is_reopened = False
         """Whether it was replayed: its name is in the list of what is open again."""
 
@@ -72,7 +88,24 @@ class OpenRun:
             step=step,
             run_id=self.id,
             labels=merged(step.definition.worker_labels, self.labels),
+            limits=self.task_limits[index] if self.task_limits else NONE,
+            desired_worker=self._desired_worker(index),
         )
+
+    def _desired_worker(self, index: int) -> str | None:
+        """The worker of a parent (C-11.11), of the nearest one that ran; root tasks have the run's."""
+        if self.version.sticky is None:
+            return None
+        above, seen = list(self.version.graph.parents[index]), {index}
+        while above:
+            known = [parent for parent in above if parent in self.workers]
+            if known:
+                return self.workers[known[0]]
+            seen.update(above)
+            above = [
+                further for parent in above for further in self.version.graph.parents[parent] if further not in seen
+            ]
+        return self.desired_worker
 
 
 class OpenRuns:

@@ -8,6 +8,7 @@ import orjson
 
 from hatchet.core.definitions import StoredVersion
 from hatchet.core.labels import DesiredLabels, from_data, merged
+from hatchet.core.limits import from_text
 from hatchet.core.ready_queue import ReadyTask
 from hatchet.engine.memory import Flight
 from hatchet.engine.registration import Registration
@@ -55,6 +56,8 @@ def _task(state: TaskState, version: StoredVersion) -> ReadyTask:
         state.step_id,
         state.labels,
         id=state.id,
+        limits=state.limits,
+        desired_worker=state.desired_worker,
         run_id=state.run_id,
         priority=state.priority,
         ready_at=state.ready_at,
@@ -76,8 +79,10 @@ def ready_task(
     attempt: int = 0,
     app_retries: int = 0,
     internal_retries: int = 0,
+    limits: str | None = None,
+    desired_worker: str | None = None,
 ) -> ReadyTask:
-    """An attempt as it is kept in memory; ``labels``: the run's desired worker labels as JSON text."""
+    """An attempt as it is kept in memory; ``labels``: the run's desired worker labels, ``limits``: as stored, JSON."""
     step = version.step(step_id)
     wanted = parsed_labels(labels)
     return ReadyTask(
@@ -91,6 +96,8 @@ def ready_task(
         step=step,
         run_id=run_id,
         labels=merged(step.definition.worker_labels, wanted),
+        limits=from_text(limits),
+        desired_worker=desired_worker,
     )
 
 

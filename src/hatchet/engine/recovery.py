@@ -138,6 +138,8 @@ async def _tasks(registration: Registration, rows: Sequence[Row], ready_column: 
             str(row["step_id"]),
             row["labels"],
             id=str(row["id"]),
+            limits=row["limits"],
+            desired_worker=str(row["desired_worker_id"]) if row["desired_worker_id"] is not None else None,
             run_id=str(row["run_id"]) if row["run_id"] is not None else None,
             priority=row["priority"],
             ready_at=row[ready_column],

@@ -7,15 +7,17 @@ so going back to an older one makes a new version; what this instance registered
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
 from hatchet.core.clock import Clock, Ids
 from hatchet.core.definitions import StoredVersion, WorkflowDefinition, checksum
+from hatchet.core.rules import ConcurrencyRule
 from hatchet.core.validation import is_name, validate
 from hatchet.store.definitions import add_version, latest_versions, versions_by_id
 from hatchet.store.pool import Database
+from hatchet.store.tenant_rules import tenant_rules
 
 _Key = TypeVar("_Key")
 _Value = TypeVar("_Value")
@@ -30,6 +32,12 @@ class _Latest:
     expires_at: float
 
 
+@dataclass(slots=True, frozen=True)
+class _Shared:
+    rules: Mapping[str, ConcurrencyRule]
+    expires_at: float
+
+
 class Registration:
     """Registers definitions and answers which version a name or a version id means."""
 
@@ -40,6 +48,7 @@ class Registration:
         self._cache_size = cache_size
         self._latest: OrderedDict[tuple[str, str], _Latest] = OrderedDict()
         self._versions: OrderedDict[str, StoredVersion] = OrderedDict()
+        self._shared: OrderedDict[str, _Shared] = OrderedDict()
 
     async def put(self, tenant_id: str, definition: WorkflowDefinition) -> StoredVersion:
         """Register ``definition``: its version, a new one only if the newest differs (C-3.30).
@@ -72,6 +81,16 @@ class Registration:
             fresh = await latest_versions(self._database, tenant_id, missing)
             found |= {name: self._remember_latest(registered.version, now) for name, registered in fresh.items()}
         return found
+
+    async def tenant_rules(self, tenant_id: str) -> Mapping[str, ConcurrencyRule]:
+        """The concurrency rules that the tenant's workflows share, by name (C-3.38); may be 5 seconds old."""
+        now = self._clock.now()
+        known = self._shared.get(tenant_id)
+        if known is None or now >= known.expires_at:
+            known = _Shared(await tenant_rules(self._database, tenant_id), now + LATEST_SECONDS)
+            self._shared[tenant_id] = known
+            _bound(self._shared, tenant_id, self._cache_size)
+        return known.rules
 
     async def versions(self, ids: Collection[str]) -> dict[str, StoredVersion]:
         """Versions by id, as lower-case UUID texts; unknown ids are absent."""

@@ -12,6 +12,7 @@ from hatchet.core.definitions import StoredVersion
 from hatchet.core.event_match import Happened
 from hatchet.core.ids import task_ids
 from hatchet.core.labels import DesiredLabels, merged
+from hatchet.core.limits import from_text
 from hatchet.core.messages import RunFinished, TaskResult
 from hatchet.core.payloads import TaskEnd
 from hatchet.core.ready_queue import ReadyTask
@@ -95,6 +96,7 @@ class LoadedRun:
             step=step,
             run_id=self.row.id,
             labels=merged(step.definition.worker_labels, labels),
+            limits=from_text(task.limits),
         )
 
     def finished(self) -> RunFinished:

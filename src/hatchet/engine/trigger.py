@@ -5,17 +5,26 @@ Runs are written in batches and acknowledged after the commit; only then the sch
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 
 import orjson
 
 from hatchet.core.clock import Clock, Ids
 from hatchet.core.definitions import StoredVersion
-from hatchet.core.errors import IdempotencyCollision, InvalidArgument, ResourceExhausted, Unavailable
+from hatchet.core.errors import (
+    HatchetError,
+    IdempotencyCollision,
+    InvalidArgument,
+    NotFound,
+    ResourceExhausted,
+    Unavailable,
+)
 from hatchet.core.ids import parse_uuid, task_ids
-from hatchet.core.json_texts import normal_input, normal_metadata
+from hatchet.core.json_texts import json_value, normal_input, normal_metadata
 from hatchet.core.labels import DesiredLabels, merged, to_data
+from hatchet.core.limits import NONE, Limits, TenantRules, of_run, of_task, to_text
 from hatchet.core.messages import TriggerItem
 from hatchet.core.payloads import TaskPayload
 from hatchet.core.ready_queue import ReadyTask
@@ -28,22 +37,33 @@ from hatchet.engine.open_runs import OpenRun, OpenRuns
 from hatchet.engine.parents import Parents
 from hatchet.engine.registration import Registration
 from hatchet.engine.run_facts import RunFacts
-from hatchet.store.pool import Database
-from hatchet.store.runs import NewRun
+from hatchet.store.pool import Connected, Database
+from hatchet.store.runs import NewRun, NewRunTask
 from hatchet.store.tasks import NewTask
-from hatchet.store.triggers import NewWork, accept
+from hatchet.store.triggers import Accepted, NewWork, accept, accept_in
 
 MAX_WAITING = 2_000_000
 """Waiting tasks of a tenant; some 250 bytes each in its scheduler's memory."""
 
 
 @dataclass(slots=True, frozen=True)
-class _Asked:
-    """One run on its way into the tables."""
+class Prepared:
+    """One run that is checked and on its way into the tables."""
 
     work: NewWork
     version: StoredVersion
     labels: DesiredLabels
+    limits: Limits
+    """Of the task that is the run, or of the run as a whole."""
+    task_limits: tuple[Limits, ...] = ()
+
+
+@dataclass(slots=True, frozen=True)
+class Refusal:
+    """Why an item of :meth:`Trigger.prepare` starts no run."""
+
+    item: TriggerItem
+    error: HatchetError
 
 
 @dataclass(slots=True, frozen=True)
@@ -55,7 +75,11 @@ class _Written:
 
 
 class Trigger:
-    """Creates runs."""
+    """Creates runs.
+
+    Callers either hand everything over (:meth:`trigger`), or write runs in a transaction of their own, with what the
+    runs follow from: :meth:`prepare`, :meth:`write` in the transaction, :meth:`committed` after it.
+    """
 
     def __init__(
         self,
@@ -85,7 +109,7 @@ class Trigger:
         self._clock = clock
         self._ids = ids
         self._instance_id = instance_id
-        self._writes: Batcher[_Asked, _Written] = Batcher(
+        self._writes: Batcher[Prepared, _Written] = Batcher(
             "triggers", self._write, gap=flush_gap, maximum=flush_maximum, high_water=100_000
         )
 
@@ -96,95 +120,177 @@ class Trigger:
         that is not JSON, and ResourceExhausted when the server is too far behind; all items are checked before any run
         is created. Raises IdempotencyCollision when keys are taken, after the other items were created (C-4.43).
         """
-        self._refuse_overflow(tenant_id, len(items))
+        self.refuse_overflow(tenant_id, len(items))
         versions = await self._registration.latest(tenant_id, list({item.workflow_name for item in items}))
         unknown = sorted({item.workflow_name for item in items} - versions.keys())
         if unknown:
             raise InvalidArgument(f"workflow names not found: {', '.join(unknown)}")
+        shared = await self._shared(tenant_id, versions.values())
         payloads = await self._parents.inherit(tenant_id, [_checked_payload(item) for item in items])
         now = self._clock.now()
-        asked = [
-            self._asked(tenant_id, item, versions[item.workflow_name], payload, now)
+        prepared = [
+            self._prepared(tenant_id, item, versions[item.workflow_name], payload, now, shared)
             for item, payload in zip(items, payloads, strict=True)
         ]
-        written = [await future for future in self._writes.submit_all(asked)]
+        written = [await future for future in self._writes.submit_all(prepared)]
         collisions = [(one.holder, one.run_id) for one in written if one.holder is not None]
         if collisions:
             raise IdempotencyCollision(collisions, [one.run_id for one in written if one.holder is None])
         return [one.run_id for one in written]
+
+    async def prepare(self, tenant_id: str, items: Sequence[TriggerItem], now: float) -> list[Prepared | Refusal]:
+        """Check items and give them run ids, in their order; nothing is written.
+
+        An item that starts no run (unknown workflow, bad input, an idempotency expression without a value, C-4.33) is
+        a :class:`Refusal`, and the others go on. Raises ResourceExhausted when the server is too far behind.
+        """
+        self.refuse_overflow(tenant_id, len(items))
+        versions = await self._registration.latest(tenant_id, list({item.workflow_name for item in items}))
+        shared = await self._shared(tenant_id, versions.values())
+        found: list[Prepared | Refusal] = []
+        for item in items:
+            try:
+                version = versions.get(item.workflow_name)
+                if version is None:
+                    raise InvalidArgument(f"workflow names not found: {item.workflow_name}")
+                [payload] = await self._parents.inherit(tenant_id, [_checked_payload(item)])
+                found.append(self._prepared(tenant_id, item, version, payload, now, shared))
+            except (InvalidArgument, NotFound) as error:
+                found.append(Refusal(item, error))
+        return found
+
+    async def write(self, transaction: Connected, prepared: Sequence[Prepared]) -> Accepted:
+        """Write runs in a transaction of the caller; those that the answer names were not created (C-4.13, C-4.41)."""
+        now = self._clock.now()
+        work = [one.work for one in prepared]
+        released = await released_holders(self._database, self._run_facts, work, now)
+        return await accept_in(transaction, self._instance_id, work, now, released)
+
+    def committed(self, prepared: Sequence[Prepared], accepted: Accepted) -> None:
+        """The transaction of :meth:`write` is committed: the owners hear of the new runs."""
+        fresh = [one for one in prepared if one.work.id not in accepted.children | accepted.collisions]
+        by_tenant: dict[str, list[Prepared]] = {}
+        for one in fresh:
+            by_tenant.setdefault(one.work.tenant_id, []).append(one)
+        for tenant_id, of_tenant in by_tenant.items():
+            self._tell_owner(tenant_id, of_tenant)
+
+    def uncertain(self, prepared: Sequence[Prepared]) -> None:
+        """The commit may have happened all the same, and such a run must not wait for ever: the rows tell later."""
+        for one in prepared:
+            owner = self._owners.get(one.work.tenant_id)
+            if owner is not None:
+                row = one.work.row
+                owner.touched([row.id] if isinstance(row, NewTask) else [row.tasks[0].id])
 
     async def drain(self) -> None:
         """Wait for the writes that are under way, and give the connection back."""
         await self._writes.drain()
         await self._writer.close()
 
-    def _refuse_overflow(self, tenant_id: str, count: int) -> None:
-        """Waiting tasks are held in memory, so there must be an end to them (design section 4.12)."""
+    def refuse_overflow(self, tenant_id: str, count: int) -> None:
+        """Waiting tasks are held in memory, so there must be an end to them (design section 4.12).
+
+        Raises ResourceExhausted when ``count`` more would be too many.
+        """
         owner = self._owners.get(tenant_id)
         if owner is not None and owner.backlog() + count > MAX_WAITING:
             raise ResourceExhausted(
                 f"{owner.backlog()} tasks wait already, {MAX_WAITING} are the most: start more workers, or cancel some"
             )
 
-    def _asked(
-        self, tenant_id: str, item: TriggerItem, version: StoredVersion, payload: TaskPayload, now: float
-    ) -> _Asked:
+    async def _shared(self, tenant_id: str, versions: Iterable[StoredVersion]) -> TenantRules:
+        if any(version.shares_rules for version in versions):
+            return await self._registration.tenant_rules(tenant_id)
+        return {}
+
+    def _prepared(
+        self,
+        tenant_id: str,
+        item: TriggerItem,
+        version: StoredVersion,
+        payload: TaskPayload,
+        now: float,
+        shared: TenantRules,
+    ) -> Prepared:
         priority = version.default_priority if item.priority is None else item.priority
         if not 1 <= priority <= 3:
             raise InvalidArgument(f"priority must be between 1 and 3, got {priority}")
         run_id = self._ids.new()
         labels = orjson.dumps(to_data(item.desired_labels)).decode() if item.desired_labels else None
+        whole, of_tasks = _limits(version, run_id, payload, shared) if version.has_limits else (NONE, ())
+        worker = item.desired_worker if version.sticky is not None else None
         row: NewTask | NewRun
         if version.is_plain:
             step = version.tasks[0].id
-            row = NewTask(tenant_id, run_id, version.id, step, priority, payload, now, labels)
+            row = NewTask(tenant_id, run_id, version.id, step, priority, payload, now, labels, to_text(whole), worker)
         else:
-            steps = zip(task_ids(run_id, len(version.tasks)), (task.id for task in version.tasks), strict=True)
-            row = NewRun(tenant_id, run_id, version.id, priority, payload, labels, now, tuple(steps))
+            texts = map(to_text, of_tasks) if of_tasks else repeat(None)
+            ids = task_ids(run_id, len(version.tasks))
+            tasks = tuple(
+                NewRunTask(task_id, task.id, text)
+                for task_id, task, text in zip(ids, version.tasks, texts, strict=False)
+            )
+            row = NewRun(tenant_id, run_id, version.id, priority, payload, labels, now, tasks, to_text(whole), worker)
         claim = None
         if version.idempotency is not None:
             claim = claim_of(version.idempotency, payload.input, payload.additional_metadata, now)
-        return _Asked(NewWork(row, claim), version, item.desired_labels)
+        return Prepared(NewWork(row, claim), version, item.desired_labels, whole, of_tasks)
 
-    async def _write(self, batch: Sequence[_Asked]) -> list[_Written]:
+    async def _write(self, batch: Sequence[Prepared]) -> list[_Written]:
         now = self._clock.now()
-        work = [asked.work for asked in batch]
+        work = [one.work for one in batch]
         try:
             released = await released_holders(self._database, self._run_facts, work, now)
             accepted = await accept(self._writer, self._instance_id, work, now, released)
         except Unavailable:
-            self._look_again(batch)
+            self.uncertain(batch)
             raise
-        fresh = [one for one in batch if one.work.id not in accepted.children | accepted.collisions]
-        by_tenant: dict[str, list[_Asked]] = {}
-        for asked in fresh:
-            by_tenant.setdefault(asked.work.tenant_id, []).append(asked)
-        for tenant_id, of_tenant in by_tenant.items():
-            self._tell_owner(tenant_id, of_tenant)
+        self.committed(batch, accepted)
         return [
-            _Written(accepted.children.get(asked.work.id, asked.work.id), accepted.collisions.get(asked.work.id))
-            for asked in batch
+            _Written(accepted.children.get(one.work.id, one.work.id), accepted.collisions.get(one.work.id))
+            for one in batch
         ]
 
-    def _tell_owner(self, tenant_id: str, batch: Sequence[_Asked]) -> None:
+    def _tell_owner(self, tenant_id: str, batch: Sequence[Prepared]) -> None:
         owner = self._owners.get(tenant_id)
         if owner is None:
-            ordered = sorted(asked.work.id for asked in batch)
+            ordered = sorted(one.work.id for one in batch)
             self._bus.publish("tasks", tenant=tenant_id, first=ordered[0], last=ordered[-1])
             return
         tasks: list[ReadyTask] = []
         runs: list[OpenRun] = []
-        for asked in batch:
-            row = asked.work.row
+        for one in batch:
+            row, version = one.work.row, one.version
             if isinstance(row, NewTask):
                 self._payloads.put(row.id, row.payload)
-                labels = merged(asked.version.tasks[0].definition.worker_labels, asked.labels)
-                tasks.append(ReadyTask(row.id, asked.version, row.priority, row.inserted_at, labels=labels))
+                labels = merged(version.tasks[0].definition.worker_labels, one.labels)
+                tasks.append(
+                    ReadyTask(
+                        row.id,
+                        version,
+                        row.priority,
+                        row.inserted_at,
+                        labels=labels,
+                        limits=one.limits,
+                        desired_worker=row.desired_worker,
+                    )
+                )
             else:
-                read = row.payload.input if asked.version.graph.reads_input else ""
-                state = RunState.fresh(asked.version, row.inserted_at, read)
-                ids = [task_id for task_id, _ in row.tasks]
-                run = OpenRun(tenant_id, row.id, asked.version, row.priority, asked.labels, state, ids)
+                read = row.payload.input if version.graph.reads_input else ""
+                state = RunState.fresh(version, row.inserted_at, read)
+                run = OpenRun(
+                    tenant_id,
+                    row.id,
+                    version,
+                    row.priority,
+                    one.labels,
+                    state,
+                    [task.id for task in row.tasks],
+                    limits=one.limits,
+                    task_limits=one.task_limits,
+                    desired_worker=row.desired_worker,
+                )
                 self._runs.keep_payload(run, row.payload)
                 runs.append(run)
         if tasks:
@@ -192,13 +298,21 @@ class Trigger:
         if runs:
             owner.opened(runs)
 
-    def _look_again(self, batch: Sequence[_Asked]) -> None:
-        """The commit may have happened all the same, and such a run must not wait for ever: the rows tell later."""
-        for asked in batch:
-            owner = self._owners.get(asked.work.tenant_id)
-            if owner is not None:
-                row = asked.work.row
-                owner.touched([row.id] if isinstance(row, NewTask) else [row.tasks[0][0]])
+
+def _limits(
+    version: StoredVersion, run_id: str, payload: TaskPayload, shared: TenantRules
+) -> tuple[Limits, tuple[Limits, ...]]:
+    """Of the run (of its task, when that is all it is), and of its tasks (C-9.3)."""
+    variables = {
+        "input": json_value(payload.input or "{}"),
+        "additional_metadata": json_value(payload.additional_metadata or "{}"),
+        "workflow_run_id": run_id,
+    }
+    size = len(payload.input)
+    if version.is_plain:
+        return of_task(version.tasks[0], variables, size, shared), ()
+    tasks = tuple(of_task(task, variables, size, shared) if task.has_limits else NONE for task in version.tasks)
+    return of_run(version, variables, shared), tasks
 
 
 def _checked_payload(item: TriggerItem) -> TaskPayload:
@@ -210,6 +324,7 @@ def _checked_payload(item: TriggerItem) -> TaskPayload:
         _uuid(item.parent_task_id, "parent_task_run_external_id"),
         item.child_index if item.parent_task_id else None,
         item.child_key if item.parent_task_id else None,
+        item.filter_payload,
     )
 
 

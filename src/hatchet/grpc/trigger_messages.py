@@ -15,7 +15,6 @@ def trigger_item(request: TriggerWorkflowRequest) -> TriggerItem:
     An empty parent id is the same as none, because some clients send it outside tasks (C-4.11). A desired worker id
     is for sticky workflows and without effect on others (C-11.13).
     """
-    _optional_uuid(request.desired_worker_id, "desired_worker_id")
     child_key = request.child_key if request.HasField("child_key") else ""
     return TriggerItem(
         workflow_name=request.name,
@@ -26,6 +25,7 @@ def trigger_item(request: TriggerWorkflowRequest) -> TriggerItem:
         parent_task_id=_optional_uuid(request.parent_task_run_external_id, "parent_task_run_external_id"),
         child_index=request.child_index if request.HasField("child_index") else None,
         child_key=clean_text(child_key, "child_key") or None,
+        desired_worker=_optional_uuid(request.desired_worker_id, "desired_worker_id"),
         desired_labels=desired_labels(request.desired_worker_labels, "desired_worker_labels"),
     )
 

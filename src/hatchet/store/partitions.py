@@ -23,8 +23,10 @@ FACT_TABLES = (
     "task_match",
     "task_log",
     "event",
+    "event_run",
+    "evaluation_failure",
 )
-"""Tables partitioned by the UUIDv7 of their task, run or event."""
+"""Tables partitioned by the UUIDv7 of their task, run or event, or by their own."""
 
 DAY = 86_400.0
 

@@ -4,11 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from hatchet.core.payloads import TaskEnd, TaskPayload
 from hatchet.core.statuses import Outcome, RunStatus
 from hatchet.store.leases import HeldLease
 from hatchet.store.pool import Database, Queries, Row
+
+
+class NewRunTask(NamedTuple):
+    """One task row of a run."""
+
+    id: str
+    step_id: str
+    limits: str | None = None
 
 
 @dataclass(slots=True, frozen=True)
@@ -23,8 +32,11 @@ class NewRun:
     labels: str | None
     """Desired worker labels as JSON text."""
     inserted_at: float
-    tasks: tuple[tuple[str, str], ...]
-    """(task id, step id) in the order of the definition."""
+    tasks: tuple[NewRunTask, ...]
+    """In the order of the definition."""
+    limits: str | None = None
+    """Of the run as a whole, as :func:`hatchet.core.limits.to_text` makes them."""
+    desired_worker: str | None = None
 
 
 @dataclass(slots=True, frozen=True)
@@ -35,6 +47,8 @@ class RunRow:
     version_id: str
     priority: int
     labels: str | None
+    limits: str | None
+    desired_worker: str | None
     inserted_at: float
     has_end: bool
     """Whether an end is written; a replay may have made it the last but one."""
@@ -90,7 +104,7 @@ class Match:
 async def append_runs(queries: Queries, creator: str, runs: Sequence[NewRun]) -> None:
     """Write runs and their tasks in one statement."""
     payloads = [run.payload for run in runs]
-    steps = [(run, task_id, step_id) for run in runs for task_id, step_id in run.tasks]
+    steps = [(run, task) for run in runs for task in run.tasks]
     await queries.execute(
         "run_append",
         creator,
@@ -101,14 +115,17 @@ async def append_runs(queries: Queries, creator: str, runs: Sequence[NewRun]) ->
         *payload_columns(payloads),
         [run.inserted_at for run in runs],
         [run.labels for run in runs],
-        [run.tenant_id for run, _, _ in steps],
-        [task_id for _, task_id, _ in steps],
-        [run.id for run, _, _ in steps],
-        [run.version_id for run, _, _ in steps],
-        [step_id for _, _, step_id in steps],
-        [run.priority for run, _, _ in steps],
-        [run.inserted_at for run, _, _ in steps],
-        [run.labels for run, _, _ in steps],
+        [run.limits for run in runs],
+        [run.desired_worker for run in runs],
+        [run.tenant_id for run, _ in steps],
+        [task.id for _, task in steps],
+        [run.id for run, _ in steps],
+        [run.version_id for run, _ in steps],
+        [task.step_id for _, task in steps],
+        [run.priority for run, _ in steps],
+        [run.inserted_at for run, _ in steps],
+        [run.labels for run, _ in steps],
+        [task.limits for _, task in steps],
     )
 
 
@@ -121,6 +138,8 @@ async def run_rows(database: Database, tenant_id: str, run_ids: Sequence[str]) -
             str(row["version_id"]),
             row["priority"],
             row["labels"],
+            row["limits"],
+            _text(row["desired_worker_id"]),
             row["inserted_at"],
             row["has_end"],
             row["is_reopened"],
@@ -135,7 +154,7 @@ async def run_payloads(database: Database, tenant_id: str, run_ids: Sequence[str
 
 
 def payload_columns(payloads: Sequence[TaskPayload]) -> tuple[list[object], ...]:
-    """The columns from ``input`` to ``child_key`` of new tasks or runs."""
+    """The columns from ``input`` to ``filter_payload`` of new tasks or runs."""
     return (
         [payload.input.encode() for payload in payloads],
         [payload.additional_metadata or None for payload in payloads],
@@ -143,6 +162,7 @@ def payload_columns(payloads: Sequence[TaskPayload]) -> tuple[list[object], ...]
         [payload.parent_task_id for payload in payloads],
         [payload.child_index for payload in payloads],
         [payload.child_key for payload in payloads],
+        [None if payload.filter_payload is None else payload.filter_payload.encode() for payload in payloads],
     )
 
 
@@ -156,6 +176,7 @@ def payloads_of(rows: Sequence[Row]) -> dict[str, TaskPayload]:
             parent_task_id=_text(row["parent_task_id"]),
             child_index=row["child_index"],
             child_key=row["child_key"],
+            filter_payload=None if row["filter_payload"] is None else row["filter_payload"].decode(),
         )
         for row in rows
     }

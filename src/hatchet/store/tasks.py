@@ -25,6 +25,9 @@ class NewTask:
     inserted_at: float
     labels: str | None = None
     """Desired worker labels as JSON text."""
+    limits: str | None = None
+    """As :func:`hatchet.core.limits.to_text` makes them."""
+    desired_worker: str | None = None
 
 
 @dataclass(slots=True, frozen=True)
@@ -80,6 +83,8 @@ async def append_tasks(queries: Queries, creator: str, tasks: Sequence[NewTask])
         *payload_columns(payloads),
         [task.inserted_at for task in tasks],
         [task.labels for task in tasks],
+        [task.limits for task in tasks],
+        [task.desired_worker for task in tasks],
     )
 
 
@@ -165,6 +170,8 @@ class TaskState:
     """None: the task is a run of its own."""
     priority: int
     labels: str | None
+    limits: str | None
+    desired_worker: str | None
     inserted_at: float
     opened_at: float
     """When the current attempt or the first of its retries came into being: with the task, or by a replay."""
@@ -184,6 +191,8 @@ class TaskState:
     finished_at: float | None
     worker_id: str | None
     """The worker that the current attempt was given to."""
+    batch_id: str | None
+    """The batch in which it was given to it."""
     assigned_at: float | None
     timeout_at: float | None
     started_at: float | None
@@ -218,6 +227,8 @@ def _state(row: Row) -> TaskState:
         run_id=str(row["run_id"]) if row["run_id"] is not None else None,
         priority=row["priority"],
         labels=row["labels"],
+        limits=row["limits"],
+        desired_worker=str(row["desired_worker_id"]) if row["desired_worker_id"] is not None else None,
         inserted_at=row["inserted_at"],
         opened_at=opened_at,
         opened_attempt=max(replay_attempt, 0),
@@ -231,6 +242,7 @@ def _state(row: Row) -> TaskState:
         error=row["error"] if is_ended else None,
         finished_at=row["finished_at"] if is_ended else None,
         worker_id=str(row["worker_id"]) if row["worker_id"] is not None else None,
+        batch_id=str(row["batch_id"]) if row["batch_id"] is not None else None,
         assigned_at=row["assigned_at"],
         timeout_at=row["timeout_at"],
         started_at=row["started_at"],

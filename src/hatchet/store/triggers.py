@@ -71,16 +71,23 @@ async def accept(
             await _write(database, creator, tasks, runs)
             return Accepted({}, {})
     async with database.transaction() as transaction:
-        children = await _claim_spawn_keys(transaction, [one for one in work if one.payload.spawn_key])
-        fresh = [one for one in work if one.id not in children]
-        collisions = await _claim_keys(transaction, [one for one in fresh if one.claim], now, released)
-        await _give_back_spawn_keys(transaction, [one for one in fresh if one.id in collisions])
-        for asked_id, child_id in list(children.items()):
-            if child_id in collisions:
-                # The same spawn key in one request: what the first was refused for, the second is, too.
-                collisions[asked_id] = collisions[child_id]
-                del children[asked_id]
-        await _write(transaction, creator, *_split([one for one in fresh if one.id not in collisions]))
+        return await accept_in(transaction, creator, work, now, released)
+
+
+async def accept_in(
+    transaction: Queries, creator: str, work: Sequence[NewWork], now: float, released: Sequence[str] = ()
+) -> Accepted:
+    """The same in a transaction of the caller."""
+    children = await _claim_spawn_keys(transaction, [one for one in work if one.payload.spawn_key])
+    fresh = [one for one in work if one.id not in children]
+    collisions = await _claim_keys(transaction, [one for one in fresh if one.claim], now, released)
+    await _give_back_spawn_keys(transaction, [one for one in fresh if one.id in collisions])
+    for asked_id, child_id in list(children.items()):
+        if child_id in collisions:
+            # The same spawn key in one request: what the first was refused for, the second is, too.
+            collisions[asked_id] = collisions[child_id]
+            del children[asked_id]
+    await _write(transaction, creator, *_split([one for one in fresh if one.id not in collisions]))
     return Accepted(children, collisions)
 
 

@@ -1,5 +1,6 @@
 -- Tasks whose first attempt neither started nor ended, in their order, a page at a time.
 SELECT task.id, task.version_id, task.step_id, task.run_id, task.priority, task.desired_labels::text AS labels,
+       task.limits::text AS limits, task.desired_worker_id,
        extract(epoch FROM task.inserted_at)::float8 AS ready_at
 FROM task
 WHERE task.tenant_id = $1::uuid AND task.run_id IS NULL AND task.id > $2::uuid

@@ -1,7 +1,7 @@
 -- Attempts that were opened by the end of the one before and are not with a worker.
 SELECT before.task_id AS id, before.attempt + 1 AS attempt, before.app_retries, before.internal_retries,
        extract(epoch FROM before.retry_at)::float8 AS ready_at, task.version_id, task.step_id, task.run_id, task.priority,
-       task.desired_labels::text AS labels
+       task.desired_labels::text AS labels, task.limits::text AS limits, task.desired_worker_id
 FROM task_result AS before
 JOIN task ON task.tenant_id = $1::uuid AND task.id = before.task_id
 WHERE before.tenant_id = $1::uuid AND before.task_id >= $2::uuid AND before.retry_at IS NOT NULL

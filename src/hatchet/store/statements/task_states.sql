@@ -1,13 +1,14 @@
 -- Where the named tasks stand: the last attempt that ended, whether a replay opened one after it, and what is known of
 -- the current attempt.
 SELECT task.id, task.version_id, task.step_id, task.run_id, task.priority, task.desired_labels::text AS labels,
+       task.limits::text AS limits, task.desired_worker_id,
        extract(epoch FROM task.inserted_at)::float8 AS inserted_at,
        ended.attempt AS ended_attempt, ended.outcome, ended.output, ended.error, ended.app_retries, ended.internal_retries,
        extract(epoch FROM ended.finished_at)::float8 AS finished_at,
        extract(epoch FROM ended.retry_at)::float8 AS retry_at,
        replay.attempt AS replay_attempt, replay.is_queued,
        extract(epoch FROM replay.replayed_at)::float8 AS replayed_at,
-       assignment.worker_id, extract(epoch FROM assignment.assigned_at)::float8 AS assigned_at,
+       assignment.worker_id, assignment.batch_id, extract(epoch FROM assignment.assigned_at)::float8 AS assigned_at,
        extract(epoch FROM greatest(assignment.timeout_at, notes.timeout_at))::float8 AS timeout_at,
        extract(epoch FROM start.started_at)::float8 AS started_at,
        coalesce(notes.is_released, false) AS is_released

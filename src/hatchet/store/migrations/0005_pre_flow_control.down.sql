@@ -1,0 +1,12 @@
+DROP TABLE scheduled_run;
+DROP TABLE cron_trigger;
+DROP TABLE evaluation_failure;
+DROP TABLE event_run;
+DROP TABLE event_filter;
+DROP TABLE trigger_revision;
+DROP TABLE rate_limit;
+DROP TABLE tenant_rule;
+ALTER TABLE task_note DROP COLUMN message;
+ALTER TABLE task_assignment DROP COLUMN batch_id, DROP COLUMN batch_reason;
+ALTER TABLE run DROP COLUMN limits, DROP COLUMN filter_payload, DROP COLUMN desired_worker_id;
+ALTER TABLE task DROP COLUMN limits, DROP COLUMN filter_payload, DROP COLUMN desired_worker_id;
