@@ -45,6 +45,7 @@ _ENDINGS = {
     Outcome.FAILED: (TaskEventType.FAILED, "Task failed"),
     Outcome.TIMED_OUT: (TaskEventType.TIMED_OUT, "Task exceeded its execution timeout"),
     Outcome.CANCELLED: (TaskEventType.CANCELLED, "Task was cancelled"),
+    Outcome.OUTRUN: (TaskEventType.CANCELLED, "Cancelled due to concurrency strategy"),
     Outcome.SCHEDULING_TIMED_OUT: (TaskEventType.SCHEDULING_TIMED_OUT, "No worker took the task in time"),
     Outcome.REASSIGNED: (TaskEventType.REASSIGNED, "The worker was lost"),
     Outcome.COULD_NOT_SEND: (TaskEventType.COULD_NOT_SEND_TO_WORKER, "The task did not reach its worker"),

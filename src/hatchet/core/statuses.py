@@ -32,6 +32,8 @@ class Outcome(Enum):
     FAILED = "FAILED"
     TIMED_OUT = "TIMED_OUT"
     CANCELLED = "CANCELLED"
+    OUTRUN = "OUTRUN"
+    """A concurrency rule cancelled it in favour of others (C-9.11)."""
     SCHEDULING_TIMED_OUT = "SCHEDULING_TIMED_OUT"
     REASSIGNED = "REASSIGNED"
     COULD_NOT_SEND = "COULD_NOT_SEND"
@@ -48,6 +50,7 @@ _STATUS = {
     Outcome.FAILED: RunStatus.FAILED,
     Outcome.TIMED_OUT: RunStatus.FAILED,
     Outcome.CANCELLED: RunStatus.CANCELLED,
+    Outcome.OUTRUN: RunStatus.CANCELLED,
     Outcome.SCHEDULING_TIMED_OUT: RunStatus.CANCELLED,
     Outcome.REASSIGNED: RunStatus.FAILED,
     Outcome.COULD_NOT_SEND: RunStatus.FAILED,
@@ -60,6 +63,10 @@ class TaskEventType(Enum):
     CREATED = "CREATED"
     QUEUED = "QUEUED"
     REQUEUED_NO_WORKER = "REQUEUED_NO_WORKER"
+    REQUEUED_RATE_LIMIT = "REQUEUED_RATE_LIMIT"
+    BATCH_BUFFERED = "BATCH_BUFFERED"
+    WAITING_FOR_BATCH = "WAITING_FOR_BATCH"
+    BATCH_FLUSHED = "BATCH_FLUSHED"
     ASSIGNED = "ASSIGNED"
     SENT_TO_WORKER = "SENT_TO_WORKER"
     STARTED = "STARTED"

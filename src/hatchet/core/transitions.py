@@ -44,6 +44,10 @@ class EventKind(Enum):
     """Its parents or conditions say that it does not run (C-6.16, C-8.2)."""
     EXECUTION_TIMED_OUT = "EXECUTION_TIMED_OUT"
     SCHEDULE_TIMED_OUT = "SCHEDULE_TIMED_OUT"
+    OUTRUN = "OUTRUN"
+    """A concurrency rule prefers others (C-9.8 to C-9.11)."""
+    REFUSED = "REFUSED"
+    """What it must have before it starts cannot be computed (C-8.35)."""
     WORKER_LOST = "WORKER_LOST"
     HAND_OVER_FAILED = "HAND_OVER_FAILED"
 
@@ -157,6 +161,14 @@ def _skipped(event: Event, policy: Policy, counters: Counters) -> Decision:
     return Decision(Outcome.SKIPPED, None, counters.app_retries, counters.internal_retries, output='{"skipped":true}')
 
 
+def _outrun(event: Event, policy: Policy, counters: Counters) -> Decision:
+    return Decision(Outcome.OUTRUN, None, counters.app_retries, counters.internal_retries)
+
+
+def _refused(event: Event, policy: Policy, counters: Counters) -> Decision:
+    return Decision(Outcome.FAILED, None, counters.app_retries, counters.internal_retries, error=event.payload)
+
+
 def _schedule_timed_out(event: Event, policy: Policy, counters: Counters) -> Decision:
     return Decision(Outcome.SCHEDULING_TIMED_OUT, None, counters.app_retries, counters.internal_retries)
 
@@ -183,16 +195,20 @@ def _internal_retry(
 
 _WAITING = {
     EventKind.CANCELLED: _cancelled,
+    EventKind.OUTRUN: _outrun,
 }
 _TABLE = {
     (State.PENDING, EventKind.CANCELLED): _cancelled,
+    (State.PENDING, EventKind.OUTRUN): _outrun,
     (State.PENDING, EventKind.SKIPPED): _skipped,
     **{(State.BACKOFF, kind): handler for kind, handler in _WAITING.items()},
     **{(State.QUEUED, kind): handler for kind, handler in _WAITING.items()},
     (State.QUEUED, EventKind.SCHEDULE_TIMED_OUT): _schedule_timed_out,
+    (State.QUEUED, EventKind.REFUSED): _refused,
     (State.RUNNING, EventKind.COMPLETED): _completed,
     (State.RUNNING, EventKind.FAILED): _failed,
     (State.RUNNING, EventKind.CANCELLED): _cancelled,
+    (State.RUNNING, EventKind.OUTRUN): _outrun,
     (State.RUNNING, EventKind.EXECUTION_TIMED_OUT): _timed_out,
     (State.RUNNING, EventKind.WORKER_LOST): _worker_lost,
     (State.RUNNING, EventKind.HAND_OVER_FAILED): _hand_over_failed,

@@ -32,6 +32,7 @@ _EVENTS = {
     Outcome.FAILED: RunEventKind.FAILED,
     Outcome.TIMED_OUT: RunEventKind.FAILED,
     Outcome.CANCELLED: RunEventKind.CANCELLED,
+    Outcome.OUTRUN: RunEventKind.CANCELLED,
     Outcome.SCHEDULING_TIMED_OUT: RunEventKind.CANCELLED,
 }
 """What listeners to a run hear of an attempt's end (C-7.34, C-7.35); of a reassignment nothing."""

@@ -19,11 +19,29 @@ class Stream(Protocol):
     is_closed: bool
 
 
+class Batch:
+    """Attempts that were given to a worker together (behaviour-core C-16)."""
+
+    __slots__ = ("flushed_at", "id", "key", "open", "reason", "size")
+
+    def __init__(self, id: str, key: str, reason: str, size: int, flushed_at: float) -> None:  # noqa: A002
+        self.id = id
+        self.key = key
+        self.reason = reason
+        """Why it was flushed, as C-16.6 names it."""
+        self.size = size
+        """How many attempts it began with."""
+        self.flushed_at = flushed_at
+        self.open = 0
+        """How many of them have not ended: the slot is free when it is none (C-16.32)."""
+
+
 class Flight:
     """One attempt that was given to a worker and has not ended."""
 
     __slots__ = (
         "assigned_at",
+        "batch",
         "doubted_at",
         "is_confirmed",
         "is_released",
@@ -48,6 +66,8 @@ class Flight:
         """Whether its slot was given back by hand (behaviour-core C-11.34)."""
         self.sent_on: Stream | None = None
         """The session on which it was sent; None when this process has not sent it."""
+        self.batch: Batch | None = None
+        """The batch in which it was given to its worker."""
         self.doubted_at: float | None = None
         """Since when its worker, back on another session, could have confirmed it and has not."""
 

@@ -291,7 +291,7 @@ class Watch(Loop):
         elif not scheduler.knows(state.id):
             return
         scheduler.forget(state.id, state.attempt)
-        if flight is not None and state.ended is Outcome.CANCELLED:
+        if flight is not None and state.ended in (Outcome.CANCELLED, Outcome.OUTRUN):
             # Whoever cancelled it may not have known its worker (C-5.19); telling it twice is harmless (C-5.22).
             self._dispatch.cancel(scheduler.tenant_id, flight)
         self._endings.ended_before(scheduler.tenant_id, state.id)
