@@ -9,6 +9,7 @@ from typing import Any
 
 from benchmarks.bench import Bench
 from benchmarks.done import RUNS, TASKS, CommittedResults
+from benchmarks.events import events
 from benchmarks.saturation import Plan, saturate
 from benchmarks.usage import per_task_us, resident_mb
 
@@ -161,6 +162,7 @@ ON_ENGINE: dict[str, Scenario] = {
     "throughput": throughput,
     "line": line,
     "fan_out": fan_out,
+    "events": events,
     "backlog": backlog,
 }
 """In the order in which they run."""

@@ -2,28 +2,90 @@
 
 The server is our own embedded one with durability off. Databases are cloned from a template that is migrated once, with
 partitions for yesterday, today and tomorrow; a test that holds its clock elsewhere calls ``ensure_partitions`` itself.
+
+Several processes may share the tests (``-n 3``). Each has a server of its own, and gets whole files at a time, so that
+what a module or a session shares is made once.
 """
 
 from __future__ import annotations
 
 import asyncio
 import itertools
+import os
 import shutil
 import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import asyncpg
+import psutil
 import pytest
 import pytest_asyncio
+from xdist.scheduler import LoadScopeScheduling
 
 from hatchet.postgres import EmbeddedPostgres
 from hatchet.store.migrations import migrate
 from hatchet.store.partitions import ensure_partitions
 from hatchet.store.pool import Database
 
+if TYPE_CHECKING:
+    from xdist.remote import Producer
+    from xdist.workermanage import WorkerController
+
 TEMPLATE = "hatchet_template"
+
+MEMORY = "/dev/shm"
+ROOM_BYTES = 4 * 2**30
+
+
+def _use_memory() -> None:
+    """Let all temporary files be made in memory where there is room: a test that only makes its database is ten times
+    as fast there as on a disk that others use too. Whoever sets TMPDIR decides."""
+    if "TMPDIR" in os.environ or not os.access(MEMORY, os.W_OK | os.X_OK):
+        return
+    found = os.statvfs(MEMORY)
+    room = min(found.f_bavail * found.f_frsize, psutil.virtual_memory().available)
+    # The programs of PostgreSQL may be copied beside the data, and run there.
+    if room >= ROOM_BYTES and not found.f_flag & os.ST_NOEXEC:
+        tempfile.tempdir = os.environ["TMPDIR"] = MEMORY
+
+
+_use_memory()
+
+FIRST = ("chaos", "interop with the official client", "interop with ours")
+"""The longest parts, which would be waited for at the end."""
+CHOOSES_PORTS = ("test_cli_", "test_loadtest_run", "_quickstart")
+"""In names of files whose servers look for free ports themselves: two that look at once may find the same one."""
+
+
+class Scheduler(LoadScopeScheduling):
+    """Gives out files, but the tests that load the machine, those that share a session and those that
+    could take each other's ports as one part each."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        if any(name in file for name in CHOOSES_PORTS):
+            return "servers that choose their ports"
+        if "/chaos/" in file:
+            return "chaos"
+        if "/interop/" in file:
+            return "interop with ours" if "[ours" in nodeid else "interop with the official client"
+        return file
+
+    def _assign_work_unit(self, node: WorkerController) -> None:
+        first = next((scope for scope in FIRST if scope in self.workqueue), None)
+        if first is not None:
+            self.workqueue.move_to_end(first, last=False)
+        super()._assign_work_unit(node)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Scheduler:
+    config.option.loadscopereorder = False
+    return Scheduler(config, log)
+
 
 _FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_connections": "200"}
 

@@ -17,9 +17,12 @@ from hatchet.engine.bus import Bus
 from hatchet.engine.clock import DatabaseClock, UuidIds
 from hatchet.engine.component import Component, Loop
 from hatchet.engine.control import Control
+from hatchet.engine.crons import Crons
 from hatchet.engine.dispatch import Dispatch
 from hatchet.engine.endings import Endings
+from hatchet.engine.event_triggers import EventTriggers
 from hatchet.engine.events import Events
+from hatchet.engine.filters import Filters
 from hatchet.engine.identity import Tokens
 from hatchet.engine.inputs import Inputs
 from hatchet.engine.keyfile import load
@@ -30,6 +33,7 @@ from hatchet.engine.open_runs import OpenRuns
 from hatchet.engine.ownership import Ownership
 from hatchet.engine.pausing import Pausing
 from hatchet.engine.publish import Results
+from hatchet.engine.rate_limits import RateLimiting
 from hatchet.engine.reading import Reading
 from hatchet.engine.rebuild import Rebuild
 from hatchet.engine.registration import Registration
@@ -39,13 +43,18 @@ from hatchet.engine.run_book import RunBook
 from hatchet.engine.run_events import RunEvents
 from hatchet.engine.run_facts import RunFacts
 from hatchet.engine.schedule import TenantScheduler
+from hatchet.engine.scheduled_runs import ScheduledRuns
+from hatchet.engine.schedules import Schedules
 from hatchet.engine.seed import seed
 from hatchet.engine.sweep import FlightSweep
 from hatchet.engine.task_logs import TaskLogs
+from hatchet.engine.task_notes import TaskNotes
 from hatchet.engine.tenants import Tenants
 from hatchet.engine.trigger import Trigger
 from hatchet.engine.upkeep import Upkeep
+from hatchet.engine.verdicts import Verdicts
 from hatchet.engine.watch import Watch
+from hatchet.engine.why import Why
 from hatchet.engine.workers import FLUSH_SECONDS, Workers
 from hatchet.grpc.server import GrpcServer
 from hatchet.grpc.services import grpc_services
@@ -205,6 +214,10 @@ class Server:
             workflows=WorkflowsRead(database),
             workflow_pausing=engine.pausing,
             bulk=engine.bulk,
+            filters=engine.filters,
+            rate_limits=engine.rate_limits,
+            crons=engine.crons,
+            scheduled=engine.scheduled,
             reading=engine.reading,
             health=health,
         )
@@ -260,6 +273,8 @@ class Engine:
         self._settings = settings
         self._database = database
         self._hot = hot
+        self._relaxed = relaxed
+        self._ids = ids
         # One for the schedulers of all tenants: a connection kept for each would use up the pool.
         self._assignments = relaxed.pinned()
         self.clock = clock
@@ -296,16 +311,6 @@ class Engine:
             self.instance_id,
             max_internal_retries=retries,
         )
-        self.events = Events(
-            database,
-            hot,
-            self.owners,
-            self.bus,
-            clock,
-            ids,
-            flush_gap=settings.flush_gap_seconds,
-            flush_maximum=settings.flush_maximum,
-        )
         self.logs = TaskLogs(relaxed, self.lookup, clock, ids)
         self.reports = Reports(
             relaxed, self.flights, self.endings, self.rebuild, self.run_events, clock, max_internal_retries=retries
@@ -323,8 +328,10 @@ class Engine:
             max_internal_retries=retries,
         )
         self.pausing = Pausing(database, self.owners, self.control, self.bus, clock)
+        self.rate_limits = RateLimiting(database, self.owners, self.bus, clock)
         self.replay = Replay(database, self.owners, self.rebuild, self.run_facts, self.results, self.bus, clock)
         self.bulk = Bulk(database, self.control, self.replay)
+        self.why = Why(database, self.owners, self.rebuild, self.run_facts, self.bus, clock, ids)
         self.reading = Reading(database, self.rebuild, self.run_facts, clock)
         self.trigger = Trigger(
             hot,
@@ -337,6 +344,23 @@ class Engine:
             clock,
             ids,
             self.instance_id,
+            flush_gap=settings.flush_gap_seconds,
+            flush_maximum=settings.flush_maximum,
+        )
+        self.schedules = Schedules(database, self.registration, self.trigger, self.bus, clock, ids)
+        self.crons = Crons(database, self.registration, self.trigger, self.schedules, clock, ids)
+        self.scheduled = ScheduledRuns(
+            database, self.registration, self.rebuild, self.run_facts, self.schedules, clock, ids
+        )
+        self.filters = Filters(database, clock, ids)
+        self.events = Events(
+            database,
+            hot,
+            self.owners,
+            EventTriggers(database, self.registration, self.trigger, clock, ids),
+            self.bus,
+            clock,
+            ids,
             flush_gap=settings.flush_gap_seconds,
             flush_maximum=settings.flush_maximum,
         )
@@ -355,6 +379,7 @@ class Engine:
         )
         self.sweep = FlightSweep(self.flights, self.owners, self.rebuild)
         takes = bool({"all", "scheduler"} & set(settings.services))
+        self._fires = takes
         self.leases = LeaseKeeper(
             database,
             self.bus,
@@ -374,9 +399,12 @@ class Engine:
         await self.run_events.start()
         await self.leases.start()
         await self.sweep.start()
+        if self._fires:
+            await self.schedules.start()
 
     async def stop(self) -> None:
         """Finish the writes that were accepted, then let go of the leases so that another instance goes on at once."""
+        await self.schedules.stop()
         await self.trigger.drain()
         await self.endings.drain()
         await self.reports.drain()
@@ -408,7 +436,9 @@ class Engine:
             reading=self.reading,
             run_events=self.run_events,
             events=self.events,
+            scheduled=self.scheduled,
             logs=self.logs,
+            rate_limits=self.rate_limits,
             clock=self.clock,
             max_message_bytes=max_message_bytes,
         )
@@ -427,6 +457,15 @@ class Engine:
             dispatch=self.dispatch,
             clock=self.clock,
             make_runs=self._run_book,
+            verdicts=Verdicts(
+                tenant_id,
+                self.control,
+                self.endings,
+                self.clock,
+                max_internal_retries=self._settings.max_internal_retries,
+            ),
+            notes=TaskNotes(tenant_id, self._relaxed, self.clock),
+            ids=self._ids,
             flush_gap=self._settings.flush_gap_seconds,
             flush_maximum=self._settings.flush_maximum,
             lost=self.ownership.lost,
@@ -445,6 +484,7 @@ class Engine:
             bus=self.bus,
             clock=self.clock,
             enqueue=scheduler.enqueue,
+            closed=scheduler.gates.run_closed,
         )
 
     def _watch(self, scheduler: TenantScheduler) -> Watch:

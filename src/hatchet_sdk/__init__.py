@@ -50,22 +50,54 @@ if TYPE_CHECKING:
     from hatchet_sdk.exceptions import NonRetryableException as NonRetryableException
     from hatchet_sdk.exceptions import RetryAfterException as RetryAfterException
     from hatchet_sdk.exceptions import TaskRunError as TaskRunError
+    from hatchet_sdk.features.cel import CELEvaluationResult as CELEvaluationResult
+    from hatchet_sdk.features.cel import CELFailure as CELFailure
+    from hatchet_sdk.features.cel import CELSuccess as CELSuccess
+    from hatchet_sdk.features.cron_models import CronWorkflowsOrderByField as CronWorkflowsOrderByField
     from hatchet_sdk.features.event_models import BulkPushEventOptions as BulkPushEventOptions
     from hatchet_sdk.features.event_models import BulkPushEventWithMetadata as BulkPushEventWithMetadata
     from hatchet_sdk.features.event_models import PushEventOptions as PushEventOptions
+    from hatchet_sdk.features.filter_models import V1UpdateFilterRequest as V1UpdateFilterRequest
+    from hatchet_sdk.features.rate_limit_models import RateLimitOrderByDirection as RateLimitOrderByDirection
+    from hatchet_sdk.features.rate_limit_models import RateLimitOrderByField as RateLimitOrderByField
+    from hatchet_sdk.features.rest_models import WorkflowRunOrderByDirection as WorkflowRunOrderByDirection
     from hatchet_sdk.features.run_models import BulkCancelReplayOpts as BulkCancelReplayOpts
     from hatchet_sdk.features.run_models import RunFilter as RunFilter
     from hatchet_sdk.features.run_models import RunStatus as RunStatus
     from hatchet_sdk.features.run_models import V1TaskStatus as V1TaskStatus
+    from hatchet_sdk.features.scheduled_models import ScheduledRunStatus as ScheduledRunStatus
+    from hatchet_sdk.features.scheduled_models import (
+        ScheduledWorkflowsBulkUpdateItem as ScheduledWorkflowsBulkUpdateItem,
+    )
+    from hatchet_sdk.features.scheduled_models import ScheduledWorkflowsOrderByField as ScheduledWorkflowsOrderByField
     from hatchet_sdk.hatchet import Hatchet as Hatchet
     from hatchet_sdk.run.refs import TaskRunRef as TaskRunRef
     from hatchet_sdk.run.refs import WorkflowRunRef as WorkflowRunRef
     from hatchet_sdk.wire.errors import EngineError as EngineError
+    from hatchet_sdk.wire.rest_errors import ApiException as ApiException
+    from hatchet_sdk.wire.rest_errors import BadRequestException as BadRequestException
+    from hatchet_sdk.wire.rest_errors import NotFoundException as NotFoundException
+    from hatchet_sdk.wire.rest_errors import RestTransportError as RestTransportError
     from hatchet_sdk.worker.worker import Worker as Worker
     from hatchet_sdk.worker.worker import WorkerStartOptions as WorkerStartOptions
     from hatchet_sdk.worker.worker import WorkerStatus as WorkerStatus
 
 _WHERE = {
+    "WorkflowRunOrderByDirection": "features.rest_models",
+    "V1UpdateFilterRequest": "features.filter_models",
+    "ScheduledWorkflowsOrderByField": "features.scheduled_models",
+    "ScheduledWorkflowsBulkUpdateItem": "features.scheduled_models",
+    "ScheduledRunStatus": "features.scheduled_models",
+    "RateLimitOrderByField": "features.rate_limit_models",
+    "RateLimitOrderByDirection": "features.rate_limit_models",
+    "CronWorkflowsOrderByField": "features.cron_models",
+    "CELSuccess": "features.cel",
+    "CELFailure": "features.cel",
+    "CELEvaluationResult": "features.cel",
+    "RestTransportError": "wire.rest_errors",
+    "NotFoundException": "wire.rest_errors",
+    "BadRequestException": "wire.rest_errors",
+    "ApiException": "wire.rest_errors",
     "TaskDefaults": "declare.options",
     "or_": "declare.conditions",
     "UserEventCondition": "declare.conditions",
@@ -126,10 +158,15 @@ _WHERE = {
 }
 
 __all__ = [
+    "ApiException",
+    "BadRequestException",
     "BulkCancelReplayOpts",
     "BulkPushEventOptions",
     "BulkPushEventWithMetadata",
     "BulkTriggerIdempotencyCollisionError",
+    "CELEvaluationResult",
+    "CELFailure",
+    "CELSuccess",
     "CancelledRunError",
     "ClientConfig",
     "ClientTLSConfig",
@@ -138,6 +175,7 @@ __all__ = [
     "Condition",
     "ConfigurationError",
     "Context",
+    "CronWorkflowsOrderByField",
     "DedupeViolationError",
     "DefaultFilter",
     "DesiredWorkerLabel",
@@ -149,16 +187,23 @@ __all__ = [
     "IdempotencyCollisionError",
     "IllegalTaskOutputError",
     "NonRetryableException",
+    "NotFoundException",
     "OrGroup",
     "ParentCondition",
     "Priority",
     "PushEventOptions",
     "RateLimit",
     "RateLimitDuration",
+    "RateLimitOrderByDirection",
+    "RateLimitOrderByField",
+    "RestTransportError",
     "RetryAfterException",
     "RunFilter",
     "RunStatus",
     "ScheduleTriggerWorkflowOptions",
+    "ScheduledRunStatus",
+    "ScheduledWorkflowsBulkUpdateItem",
+    "ScheduledWorkflowsOrderByField",
     "SleepCondition",
     "SlotType",
     "Standalone",
@@ -173,6 +218,7 @@ __all__ = [
     "TriggerWorkflowOptions",
     "UserEventCondition",
     "V1TaskStatus",
+    "V1UpdateFilterRequest",
     "Worker",
     "WorkerContext",
     "WorkerLabel",
@@ -180,6 +226,7 @@ __all__ = [
     "WorkerStartOptions",
     "WorkerStatus",
     "WorkflowConfig",
+    "WorkflowRunOrderByDirection",
     "WorkflowRunRef",
     "WorkflowRunTriggerConfig",
     "or_",

@@ -10,6 +10,7 @@ from hatchet_sdk.wire.connection import Connection
 if TYPE_CHECKING:
     from hatchet_sdk.config import ClientConfig
     from hatchet_sdk.run.trigger import Runner
+    from hatchet_sdk.wire.rest import Rest
 
 
 class Client:
@@ -26,6 +27,13 @@ class Client:
         from hatchet_sdk.run.trigger import Runner
 
         return Runner(self.connection)
+
+    @cached_property
+    def rest(self) -> Rest:
+        # The HTTP library takes a tenth of a second to import, and most programs never call the REST API.
+        from hatchet_sdk.wire.rest import Rest
+
+        return Rest(self.config)
 
     async def engine_version(self) -> str:
         """The engine's version text. On the connection thread."""

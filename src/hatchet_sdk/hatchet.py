@@ -7,7 +7,6 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 from datetime import timedelta
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, overload
 
 from pydantic import TypeAdapter
@@ -15,7 +14,9 @@ from pydantic import TypeAdapter
 from hatchet_sdk.client import Client
 from hatchet_sdk.context.current import current_context
 from hatchet_sdk.declare.base import BaseWorkflow, WorkflowConfig
+from hatchet_sdk.declare.batch_standalone import StandaloneBatchTasks
 from hatchet_sdk.declare.durations import Duration
+from hatchet_sdk.declare.fallbacks import fall_back_to_default
 from hatchet_sdk.declare.labels import DesiredWorkerLabel
 from hatchet_sdk.declare.limits import (
     ConcurrencyExpression,
@@ -29,14 +30,13 @@ from hatchet_sdk.declare.slots import slot_config
 from hatchet_sdk.declare.standalone import Standalone
 from hatchet_sdk.declare.task import R, TWorkflowInput
 from hatchet_sdk.declare.values import normalize_validator
-from hatchet_sdk.declare.workflow import Workflow, fall_back_to_default
+from hatchet_sdk.declare.workflow import Workflow
+from hatchet_sdk.features.clients import FeatureClients
 from hatchet_sdk.wire.loop_thread import connection_thread
 
 if TYPE_CHECKING:
     from hatchet_sdk.config import ClientConfig
     from hatchet_sdk.context.context import Context
-    from hatchet_sdk.features.events import EventClient
-    from hatchet_sdk.features.runs import RunsClient
     from hatchet_sdk.worker.worker import Worker
 
 P = ParamSpec("P")
@@ -47,7 +47,7 @@ CoroutineLike = Coroutine[Any, Any, T]
 logger = logging.getLogger("hatchet_sdk")
 
 
-class Hatchet:
+class Hatchet(FeatureClients, StandaloneBatchTasks):
     """The entry point of the SDK.
 
     Without arguments everything comes from the environment, .env files, or the profile that `hatchet server start`
@@ -82,20 +82,6 @@ class Hatchet:
     def tenant_id(self) -> str:
         """The tenant that the token belongs to."""
         return self.config.tenant_id
-
-    @cached_property
-    def event(self) -> EventClient:
-        """Push events."""
-        from hatchet_sdk.features.events import EventClient
-
-        return EventClient(self.client)
-
-    @cached_property
-    def runs(self) -> RunsClient:
-        """Listen to runs, look them up, cancel them, run them again."""
-        from hatchet_sdk.features.runs import RunsClient
-
-        return RunsClient(self.client)
 
     @property
     def current_context(self) -> Context | None:

@@ -65,7 +65,10 @@ def _scalar_complaints(value: Any, schema: dict[str, Any], where: str) -> list[s
 
 
 def _object_complaints(value: dict[str, Any], schema: dict[str, Any], where: str) -> list[str]:
-    found = []
+    found: list[str] = []
+    if "properties" not in schema and "additionalProperties" not in schema:
+        # Whatever the user put into it, such as a payload.
+        return found
     properties = schema.get("properties", {})
     for name, inner in properties.items():
         if value.get(name) is not None:

@@ -6,6 +6,7 @@ from typing import Any, cast
 
 from fakes.fake_engine import FakeEngine, make_token
 from hatchet_sdk import ClientConfig, ClientTLSConfig, TenacityConfig
+from hatchet_sdk.context.worker_context import WorkerContext
 
 
 class QuickWait:
@@ -34,8 +35,10 @@ class InTask:
     task_run_id = "22222222-2222-2222-2222-222222222222"
     worker_id = "33333333-3333-3333-3333-333333333333"
 
-    def __init__(self) -> None:
+    def __init__(self, sticky_workflows: dict[str, bool] | None = None, task_run_id: str = task_run_id) -> None:
         self._next = -1
+        self.task_run_id = task_run_id
+        self.worker = WorkerContext({}, cast("Any", self), sticky_workflows)
 
     def next_child_index(self) -> int:
         self._next += 1

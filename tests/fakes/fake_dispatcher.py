@@ -28,7 +28,7 @@ from hatchet_contracts.v1.shared import trigger_pb2
 
 T = TypeVar("T")
 
-DEADLINE_SECONDS = 20.0
+DEADLINE_SECONDS = 60.0
 EVENT_NAMES = {
     pb.STEP_EVENT_TYPE_STARTED: "STARTED",
     pb.STEP_EVENT_TYPE_COMPLETED: "COMPLETED",
@@ -42,6 +42,7 @@ METHODS: dict[str, dict[str, tuple[Any, Any]]] = {
         "SendStepActionEvent": (pb.StepActionEvent, pb.ActionEventResponse),
         "Unsubscribe": (pb.WorkerUnsubscribeRequest, pb.WorkerUnsubscribeResponse),
         "RefreshTimeout": (pb.RefreshTimeoutRequest, pb.RefreshTimeoutResponse),
+        "SendBatchActionEvent": (pb.BatchActionEvent, pb.ActionEventResponse),
         "ReleaseSlot": (pb.ReleaseSlotRequest, pb.ReleaseSlotResponse),
         "UpsertWorkerLabels": (pb.UpsertWorkerLabelsRequest, pb.UpsertWorkerLabelsResponse),
     },
@@ -57,6 +58,8 @@ METHODS: dict[str, dict[str, tuple[Any, Any]]] = {
     },
     "WorkflowService": {
         "TriggerWorkflow": (trigger_pb2.TriggerWorkflowRequest, workflows.TriggerWorkflowResponse),
+        "PutRateLimit": (workflows.PutRateLimitRequest, workflows.PutRateLimitResponse),
+        "ScheduleWorkflow": (workflows.ScheduleWorkflowRequest, workflows.WorkflowVersion),
         "PauseRateLimit": (workflows.PauseRateLimitRequest, workflows.PauseRateLimitResponse),
     },
 }
@@ -291,6 +294,9 @@ class FakeDispatcher:
             return self.run_details
         if name == "TriggerWorkflow":
             return workflows.TriggerWorkflowResponse(workflow_run_id=str(uuid.uuid4()))
+        if name == "ScheduleWorkflow":
+            scheduled = [workflows.ScheduledWorkflow(id=str(uuid.uuid4()), trigger_at=at) for at in request.schedules]
+            return workflows.WorkflowVersion(workflow_id=str(uuid.uuid4()), scheduled_workflows=scheduled)
         if name == "PauseRateLimit":
             return workflows.PauseRateLimitResponse(paused_until=request.paused_until)
         return ANSWERS[name]()

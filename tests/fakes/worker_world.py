@@ -15,7 +15,7 @@ from fakes.fake_rest import FakeRest
 from hatchet_sdk import ClientConfig, ClientTLSConfig, Context, Hatchet
 from hatchet_sdk.worker.worker import Worker
 
-JOIN_SECONDS = 20.0
+JOIN_SECONDS = 60.0
 
 
 class Number(BaseModel):

@@ -253,7 +253,7 @@ class Instance:
             for worker in alive:
                 await worker.beat()
         self.scheduler.runs._sleeps.ring()
-        self.scheduler._delays_ended()
+        self.scheduler._time_passed()
         await self.watched()
 
     async def outcomes(self, run_id: str) -> dict[str, str]:
@@ -283,7 +283,11 @@ class Instance:
             "unwritten": len(runs._writes),
             "reopened": len(runs._reopened),
             "flights": len(engine.flights) + len(scheduler.flying),
-            "ready": len(scheduler.queues) + len(scheduler.backoff) + len(scheduler._placing),
+            "ready": len(scheduler.queues) + len(scheduler.backoff) + len(scheduler._assigning._placing),
+            "at the gates": len(scheduler.gates) + len(scheduler.gates._runs) + len(scheduler.gates._outrun_ids),
+            "places": len(scheduler.gates.concurrency) + len(scheduler.gates.concurrency._groups),
+            "units": len(scheduler.gates.parked) + len(scheduler.gates._promised),
+            "batches": len(scheduler.gates.batches) + len(scheduler._batches),
             "touched": len(scheduler.touched_ids),
             "payloads": len(engine.payloads._by_task) + engine.payloads._size,
             "watchers": len(engine.results._watchers),
@@ -318,7 +322,7 @@ class Instance:
         self.is_over = True
         self._terminate()
         engine = self.engine
-        tasks = [part._task for part in (engine.leases, engine.bus, engine.results, engine.workers, engine.sweep)]
+        tasks = [part._task for part in (engine.leases, engine.bus, engine.results, engine.workers, engine.sweep, engine.schedules)]
         for owned in engine.ownership._owned.values():
             if owned.scheduler._timer is not None:
                 owned.scheduler._timer.cancel()

@@ -216,6 +216,7 @@ async def a_world(
             run_events=nobody,
             events=nobody,
             logs=nobody,
+            rate_limits=nobody,
             clock=clock,
             max_message_bytes=limit,
         )

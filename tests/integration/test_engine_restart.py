@@ -206,10 +206,10 @@ async def test_a_run_that_was_written_without_an_answer_is_not_stuck(
 async def test_an_assignment_that_was_written_without_an_answer_is_repaired(
     one: Instance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from hatchet.engine import schedule
+    from hatchet.engine import assigning
 
     monkeypatch.setattr(watch, "CONFIRM_SECONDS", 0.2)
-    real, failures = schedule.assign, iter([Unavailable("the connection broke")])
+    real, failures = assigning.assign, iter([Unavailable("the connection broke")])
 
     async def assign(*args: object) -> object:
         written = await real(*args)  # type: ignore[arg-type]
@@ -217,7 +217,7 @@ async def test_an_assignment_that_was_written_without_an_answer_is_repaired(
             raise failure
         return written
 
-    monkeypatch.setattr(schedule, "assign", assign)
+    monkeypatch.setattr(assigning, "assign", assign)
     await one.define()
     worker = await one.worker(completes=True)
     run_id = await one.run()

@@ -143,7 +143,7 @@ async def test_c_6_24_a_retry_has_a_fresh_schedule_timeout(one: Instance) -> Non
     queued = await until(lambda: one.scheduler.queues.get(run_id), "the retry waits")
     assert one.clock.now() - queued.ready_at < 10
     one.clock.skip(50)
-    assert one.scheduler.queues.expired(one.clock.now()) == []
+    assert one.scheduler.queues.deadlines.expired(one.clock.now()) == []
     one.clock.skip(15)
     await one.ended(run_id, RunStatus.CANCELLED)
 

@@ -230,18 +230,18 @@ async def test_poison_a_run_that_the_database_refuses_does_not_block_the_others(
 
 
 async def test_the_scheduler_survives_an_error_of_its_own(one: Instance, monkeypatch: pytest.MonkeyPatch) -> None:
-    from hatchet.engine import schedule
+    from hatchet.engine import assigning
 
     await one.define()
     failures = iter([RuntimeError("a bug")])
-    real = schedule.place
+    real = assigning.place
 
     def place(*args: object) -> object:
         for failure in failures:
             raise failure
         return real(*args)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(schedule, "place", place)
+    monkeypatch.setattr(assigning, "place", place)
     await one.worker(completes=True)
     await one.ended(await one.run(), RunStatus.COMPLETED)
 
@@ -250,7 +250,7 @@ async def test_the_scheduler_survives_a_database_that_is_away_when_it_asks_for_i
     one: Instance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from hatchet.core.errors import Unavailable
-    from hatchet.engine import schedule
+    from hatchet.engine import assigning
 
     asked: list[str] = []
 
@@ -260,7 +260,7 @@ async def test_the_scheduler_survives_a_database_that_is_away_when_it_asks_for_i
 
     await one.define()
     refused, fine = await one.run(), await one.run()
-    monkeypatch.setattr(schedule, "still_held", away)
+    monkeypatch.setattr(assigning, "still_held", away)
     # Somebody else ended the first one, and this instance did not hear of it.
     await one.rows(
         "INSERT INTO task_result (tenant_id, task_id, attempt, outcome, finished_at, app_retries, internal_retries) "

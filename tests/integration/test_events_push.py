@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any, cast
@@ -20,8 +20,11 @@ from hatchet.core.ids import lowest_at, time_of
 from hatchet.core.messages import EventRecord
 from hatchet.engine.bus import IDS_PER_MESSAGE, Bus
 from hatchet.engine.clock import DatabaseClock, UuidIds
+from hatchet.engine.event_triggers import EventTriggers
 from hatchet.engine.events import Events
 from hatchet.engine.memory import Owner, Owners
+from hatchet.engine.registration import Registration
+from hatchet.engine.trigger import Trigger
 from hatchet.store.events import append_events, events_by_ids, events_since
 from hatchet.store.pool import Database
 from hatchet.store.statements import sql
@@ -52,8 +55,20 @@ class Place:
         self.owners = Owners()
         self.bus = Bus(database, name)
         self.clock = DatabaseClock()
+        ids = UuidIds()
+        registration = Registration(database=database, clock=self.clock, ids=ids)
+        # No workflow is registered here, so nothing is ever started.
+        triggers = EventTriggers(database, registration, cast("Trigger", None), self.clock, ids)
         self.events = Events(
-            database, hot or database, self.owners, self.bus, self.clock, UuidIds(), flush_gap=0.0, flush_maximum=1000
+            database,
+            hot or database,
+            self.owners,
+            triggers,
+            self.bus,
+            self.clock,
+            ids,
+            flush_gap=0.0,
+            flush_maximum=1000,
         )
 
     def listen(self, tenant_id: str = TENANT) -> Listener:
@@ -187,9 +202,10 @@ async def test_c_8_25_the_owner_hears_of_every_event_after_the_commit(
 ) -> None:
     committed: list[str] = []
 
-    async def append(queries: Database, rows: Sequence[EventRecord]) -> None:
-        await append_events(queries, rows)
+    async def append(queries: Database, rows: Sequence[EventRecord], revisions: Iterable[tuple[str, int]]) -> bool:
+        written = await append_events(queries, rows, revisions)
         committed.extend(row.id for row in rows)
+        return written
 
     monkeypatch.setattr("hatchet.engine.events.append_events", append)
     listener = place.listen()
@@ -203,7 +219,7 @@ async def test_c_8_25_the_owner_hears_of_every_event_after_the_commit(
 async def test_an_event_that_was_not_committed_is_not_handed_over(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def away(*_: object) -> None:
+    async def away(*_: object) -> bool:
         raise Unavailable("the database does not answer")
 
     monkeypatch.setattr("hatchet.engine.events.append_events", away)

@@ -17,7 +17,7 @@ from support.engine_process import EngineProcess
 from support.program import Program, wait_until
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
-TRIGGER_SECONDS = 60.0
+TRIGGER_SECONDS = 120.0
 
 PRINTED = {
     "": """\

@@ -489,12 +489,3 @@ async def test_reports_that_share_a_call_arrive_as_single_ones() -> None:
     assert (first.task_id, first.payload, first.retry_count, first.retry_after_ms) == (TASK, "boom", 2, 5)
     assert first.should_not_retry
     assert (second.retry_count, second.retry_after_ms, second.should_not_retry, second.at) == (None, None, False, now)
-
-
-async def test_batch_tasks_are_refused_by_name() -> None:
-    request = pb.BatchActionEvent(batch_id="batch", event_type=pb.STEP_EVENT_TYPE_COMPLETED)
-    async with a_world() as world:
-        with pytest.raises(grpc.aio.AioRpcError) as caught:
-            await world.call("/Dispatcher/SendBatchActionEvent", request, pb.ActionEventResponse)
-    assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
-    assert "batch tasks" in (caught.value.details() or "")

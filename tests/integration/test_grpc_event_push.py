@@ -16,8 +16,10 @@ from hatchet.core.clock import HeldClock
 from hatchet.core.messages import EventRecord
 from hatchet.engine.bus import Bus
 from hatchet.engine.clock import DatabaseClock, UuidIds
+from hatchet.engine.event_triggers import EventTriggers
 from hatchet.engine.events import Events
 from hatchet.engine.memory import Owner, Owners
+from hatchet.engine.registration import Registration
 from hatchet.grpc.events import EventsService
 from hatchet.store.events import events_by_ids
 from hatchet.store.pool import Database
@@ -64,11 +66,12 @@ class Pushing:
 async def pushing(database: Database) -> AsyncIterator[Pushing]:
     owners, listener, clock = Owners(), Listener(), DatabaseClock()
     owners.put(TENANT, cast("Owner", listener))
+    # Neither logs nor streams are asked for here, and nothing is triggered.
+    nobody, ids = cast("Any", None), UuidIds()
+    triggers = EventTriggers(database, Registration(database=database, clock=clock, ids=ids), nobody, clock, ids)
     events = Events(
-        database, database, owners, Bus(database, "one"), clock, UuidIds(), flush_gap=0.0, flush_maximum=1000
+        database, database, owners, triggers, Bus(database, "one"), clock, ids, flush_gap=0.0, flush_maximum=1000
     )
-    # Neither logs nor streams are asked for here.
-    nobody = cast("Any", None)
     service = EventsService(events=events, logs=nobody, run_events=nobody, clock=HeldClock(), max_message_bytes=LIMIT)
     async with a_world({"EventsService": service}) as world:
         yield Pushing(world, database, listener, clock)

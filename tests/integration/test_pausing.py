@@ -362,7 +362,7 @@ async def test_held_tasks_count_as_backlog(one: Instance, monkeypatch: pytest.Mo
 async def test_an_assignment_that_fails_while_the_workflow_is_paused_is_held(
     one: Instance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from hatchet.engine import schedule
+    from hatchet.engine import assigning
 
     version = await one.define()
     begun, may_fail = asyncio.Event(), asyncio.Event()
@@ -373,7 +373,7 @@ async def test_an_assignment_that_fails_while_the_workflow_is_paused_is_held(
         raise Unavailable("the connection broke")
 
     with monkeypatch.context() as patched:
-        patched.setattr(schedule, "assign", assign)
+        patched.setattr(assigning, "assign", assign)
         worker = await one.worker(slots=2)
         runs = await one.run_many(2)
         await begun.wait()

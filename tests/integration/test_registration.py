@@ -1,4 +1,4 @@
-"""Registration on a real database: versions, their identity and the caches (behaviour-core C-3.29 to C-3.33)."""
+"""Registration on a real database: versions, their identity, shared rules and the caches (C-3.29 to C-3.38)."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ import pytest_asyncio
 from hatchet.core.clock import HeldClock
 from hatchet.core.definitions import TaskDefinition, WorkflowDefinition
 from hatchet.core.errors import InvalidArgument
+from hatchet.core.rules import BatchRule, ConcurrencyRule, DefaultFilter, RateLimitRule, Sticky, Strategy
 from hatchet.engine.registration import Registration
-from hatchet.store.pool import Database
+from hatchet.store.pool import Database, Row
+from hatchet.store.tenant_rules import put_tenant_rules
 
 STEP = TaskDefinition(readable_id="Step", action="flow:step", execution_timeout="10s", retries=2, backoff_factor=1.1)
 FLOW = WorkflowDefinition(name="Flow", tasks=(STEP,), default_priority=2)
@@ -199,3 +201,138 @@ async def test_c_3_33_a_deleted_workflow_may_be_registered_again(
     assert second.workflow_id != first.workflow_id
     assert second.order == 1
     assert await registration.latest(tenant, ["Flow"]) == {"Flow": second}
+
+
+SHARED = ConcurrencyRule(
+    expression="input.account",
+    max_runs=2,
+    strategy=Strategy.GROUP_ROUND_ROBIN,
+    name="accounts",
+    is_tenant_scoped=True,
+    max_runs_expression="input.n",
+)
+SHARING = replace(FLOW, concurrency=(SHARED,))
+
+
+def sharing(name: str = "Flow", **options: object) -> WorkflowDefinition:
+    """A workflow with a changed shared rule."""
+    return replace(SHARING, name=name, concurrency=(replace(SHARED, **options),))  # type: ignore[arg-type]
+
+
+async def rule_rows(database: Database) -> list[Row]:
+    async with database.transaction() as transaction:
+        return list(await transaction.raw.fetch("SELECT *, xmin::text, xmax::text FROM tenant_rule ORDER BY name"))
+
+
+async def test_every_option_comes_back_from_the_database(
+    database: Database, clock: HeldClock, registration: Registration, tenant: str
+) -> None:
+    step = replace(
+        STEP,
+        concurrency=(replace(SHARED, name="", is_tenant_scoped=False),),
+        rate_limits=(RateLimitRule(key="k", limit_expression="5"),),
+        batch=BatchRule(max_size=5),
+    )
+    definition = replace(
+        SHARING,
+        tasks=(step,),
+        sticky=Sticky.SOFT,
+        event_triggers=("user:*",),
+        cron_input='{"b": 1, "a": 2}',
+        default_filters=(DefaultFilter(scope="s", expression="true", payload='{"b": 1, "a": 2}'),),
+    )
+    version = await registration.put(tenant, definition)
+    assert version.tasks[0].definition == step
+    assert [rule.definition for rule in version.tasks[0].rules] == [SHARED, *step.concurrency]
+    assert (version.sticky, version.event_triggers, version.shares_rules) == (Sticky.SOFT, ("user:*",), True)
+    elsewhere = a_registration(database, clock)
+    assert await elsewhere.versions([version.id]) == {version.id: version}
+    assert await elsewhere.put(tenant, definition) == version
+
+
+async def test_c_3_38_a_registration_puts_its_shared_rules(
+    database: Database, registration: Registration, tenant: str
+) -> None:
+    other = await add_tenant(database)
+    in_tasks = replace(SHARED, name="users")
+    await registration.put(tenant, replace(SHARING, tasks=(replace(STEP, concurrency=(in_tasks,)),)))
+    assert await registration.tenant_rules(tenant) == {"accounts": SHARED, "users": in_tasks}
+    assert await registration.tenant_rules(other) == {}
+
+
+async def test_c_3_38_the_latest_registration_decides_also_with_an_old_version(
+    database: Database, registration: Registration, clock: HeldClock, tenant: str
+) -> None:
+    first = await registration.put(tenant, SHARING)
+    await registration.tenant_rules(tenant)
+    clock.advance(1)
+    later = sharing("Other", max_runs=3, strategy=Strategy.CANCEL_NEWEST, expression="'x'", max_runs_expression=None)
+    await registration.put(tenant, later)
+    # At once where it was registered.
+    assert await registration.tenant_rules(tenant) == {"accounts": later.concurrency[0]}
+    elsewhere = a_registration(database, clock)
+    assert await elsewhere.tenant_rules(tenant) == {"accounts": later.concurrency[0]}
+    assert await registration.put(tenant, SHARING) == first
+    assert await registration.tenant_rules(tenant) == {"accounts": SHARED}
+    clock.advance(5.1)
+    assert await elsewhere.tenant_rules(tenant) == {"accounts": SHARED}
+    assert len(await rule_rows(database)) == 1
+
+
+async def test_c_3_38_a_rule_that_is_as_it_was_is_not_written(
+    database: Database, clock: HeldClock, tenant: str
+) -> None:
+    await a_registration(database, clock).put(tenant, SHARING)
+    before = await rule_rows(database)
+    async with database.transaction() as transaction:
+        await transaction.raw.execute("LOCK TABLE workflow, workflow_version, tenant_rule IN EXCLUSIVE MODE")
+        # Would wait for the lock if it wanted to write.
+        clock.advance(60)
+        await asyncio.wait_for(a_registration(database, clock).put(tenant, SHARING), 30)
+    assert await rule_rows(database) == before
+    await put_tenant_rules(database, tenant, [SHARED], now=clock.now())
+    assert [row["updated_at"] for row in await rule_rows(database)] == [row["updated_at"] for row in before]
+
+
+async def test_c_3_38_concurrent_registrations_of_several_rules_leave_those_of_one(
+    database: Database, clock: HeldClock, tenant: str
+) -> None:
+    def definition(number: int) -> WorkflowDefinition:
+        names = [f"rule-{index}" for index in range(20)]
+        ordered = names if number % 2 else names[::-1]
+        rules = tuple(replace(SHARED, name=name, max_runs=number + 1) for name in ordered)
+        return replace(SHARING, name=f"Flow-{number}", concurrency=rules)
+
+    instances = [a_registration(database, clock) for _ in range(8)]
+    await asyncio.gather(*(one.put(tenant, definition(number)) for number, one in enumerate(instances)))
+    assert len({row["max_runs"] for row in await rule_rows(database)}) == 1
+
+
+async def test_c_3_38_an_older_answer_does_not_outlive_a_registration(
+    database: Database, registration: Registration, tenant: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, go_on = asyncio.Event(), asyncio.Event()
+    fetch = database.fetch
+
+    async def slow(name: str, *args: object) -> list[Row]:
+        answer = await fetch(name, *args)
+        if name == "tenant_rule_list" and not read.is_set():
+            read.set()
+            await go_on.wait()
+        return answer
+
+    monkeypatch.setattr(database, "fetch", slow)
+    asked = asyncio.create_task(registration.tenant_rules(tenant))
+    await read.wait()
+    await registration.put(tenant, SHARING)
+    go_on.set()
+    assert await asked == {}
+    assert await registration.tenant_rules(tenant) == {"accounts": SHARED}
+
+
+async def test_c_3_26_a_bad_definition_changes_no_shared_rule(
+    database: Database, registration: Registration, tenant: str
+) -> None:
+    with pytest.raises(InvalidArgument, match="max_runs"):
+        await registration.put(tenant, sharing(max_runs=2**31))
+    assert await rule_rows(database) == []

@@ -8,7 +8,7 @@ import signal
 import socket
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import httpx2
 import pytest
@@ -28,7 +28,7 @@ from hatchet.rest.headers import SECURITY
 from hatchet.rest.health import Health, build_health_app
 from hatchet.rest.http_server import HttpServer
 from hatchet.rest.page import STYLE
-from hatchet.rest.ports import About, Services
+from hatchet.rest.ports import About, Filtering, RateLimiting, Services
 from hatchet.store.identity import Tenant, insert_tenant
 from hatchet.store.pool import Database
 from hatchet.store.workers import insert_worker, open_session
@@ -193,6 +193,8 @@ class Door:
             workflows=self.workflows,
             workflow_pausing=self.workflows,
             bulk=self.engine,
+            filters=cast("Filtering", self.engine),
+            rate_limits=cast("RateLimiting", self.engine),
             reading=self.engine,
             health=self.health,
         )

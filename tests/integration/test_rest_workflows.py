@@ -56,6 +56,8 @@ class Door:
             workflows=WorkflowsRead(instance.database),
             workflow_pausing=engine.pausing,
             bulk=engine.bulk,
+            filters=engine.filters,
+            rate_limits=engine.rate_limits,
             reading=engine.reading,
             health=Health([], clock=instance.clock),
         )

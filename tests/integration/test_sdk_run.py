@@ -268,7 +268,7 @@ async def test_a_slow_trigger_does_not_hold_up_the_others(engine: FakeEngine, mo
 
 @pytest.fixture
 def in_task() -> Iterator[InTask]:
-    context = InTask()
+    context = InTask({"Double": True})
     token = current_context.set(cast("Context", context))
     yield context
     current_context.reset(token)

@@ -24,7 +24,7 @@ from hatchet_sdk.run import stream
 from hatchet_sdk.wire.errors import EngineError
 
 RUN = "2c5f3a64-63f6-4f5e-9b55-0a2d4f4f7a11"
-WAIT_SECONDS = 20.0
+WAIT_SECONDS = 60.0
 
 
 @pytest.fixture

@@ -194,7 +194,7 @@ def test_items_of_another_kind_are_refused(flow: Workflow[In], engine: FakeEngin
 
 @pytest.fixture
 def in_task() -> Iterator[InTask]:
-    context = InTask()
+    context = InTask({"Flow": True})
     token = current_context.set(cast("Context", context))
     yield context
     current_context.reset(token)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import socket
 import subprocess
@@ -12,6 +13,8 @@ from hatchet.cli import runtime
 from support.program import Program, clean_environment, wait_until
 
 START_SECONDS = 120.0
+PORTS = range(15000, 30000)
+"""Below the range from which the system picks."""
 
 ENGINE = (sys.executable, "-P", "-m", "hatchet.cli.engine")
 QUICK_LOSS_ENGINE = (sys.executable, str(Path(__file__).with_name("quick_loss_engine.py")))
@@ -19,9 +22,12 @@ QUICK_LOSS_ENGINE = (sys.executable, str(Path(__file__).with_name("quick_loss_en
 
 
 def free_port() -> int:
-    """A free port below the range from which the system picks, so that it is still free after a restart."""
+    """A free port that nobody else picks, so that it is still free after a restart: each process of the tests has a
+    range of its own."""
+    processes = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    own = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
     for _ in range(1000):
-        port = random.randrange(15000, 30000)
+        port = random.choice(PORTS[own % processes :: processes])
         with socket.socket() as probe:
             try:
                 probe.bind(("127.0.0.1", port))

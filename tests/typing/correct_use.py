@@ -4,17 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any, assert_type
 
 from pydantic import BaseModel
 
+from hatchet_contracts.workflows_pb2 import WorkflowVersion
 from hatchet_sdk import (
+    ConcurrencyExpression,
+    ConcurrencyLimitStrategy,
     Context,
+    DefaultFilter,
     EmptyModel,
     Hatchet,
     ParentCondition,
+    RateLimit,
+    RateLimitDuration,
+    ScheduledRunStatus,
     SleepCondition,
     Standalone,
+    StickyStrategy,
     Task,
     TaskDefaults,
     TaskRunRef,
@@ -23,7 +32,12 @@ from hatchet_sdk import (
     WorkflowRunRef,
     or_,
 )
+from hatchet_sdk.declare.batches import BatchMemberId
 from hatchet_sdk.declare.workflow import Workflow
+from hatchet_sdk.features.cron_models import CronWorkflows
+from hatchet_sdk.features.filter_models import V1Filter
+from hatchet_sdk.features.scheduled_models import ScheduledWorkflowsBulkUpdateResponse as ScheduledMoved
+from hatchet_sdk.features.scheduled_models import ScheduledWorkflowsList
 
 hatchet = Hatchet()
 
@@ -154,3 +168,65 @@ async def use_flow() -> None:
 
 
 hatchet.worker("w", slots=3, workflows=[sync_task, async_task, no_input, flow])
+
+
+# --- flow control and triggers --------------------------------------------------------------------------------------
+
+each = ConcurrencyExpression(
+    expression="input.a", max_runs=1, limit_strategy=ConcurrencyLimitStrategy.GROUP_ROUND_ROBIN
+)
+limited = hatchet.workflow(
+    name="limited",
+    input_validator=In,
+    concurrency=[each],
+    sticky=StickyStrategy.SOFT,
+    on_crons=["@daily"],
+    cron_input=In(a=1),
+    default_filters=[DefaultFilter(expression="true", scope="s")],
+)
+
+
+@limited.task(concurrency=2, rate_limits=[RateLimit(static_key="k", duration=RateLimitDuration.HOUR)])
+def slow(input: In, ctx: Context) -> Out:
+    return Out(b=1)
+
+
+@limited.batch_task(batch_max_size=10, parents=[slow])
+async def each_of_many(input: dict[BatchMemberId, In], ctx: Context) -> dict[BatchMemberId, Out]:
+    return {run: Out(b=value.a) for run, value in input.items()}
+
+
+@limited.batch_task(batch_max_size=10, broadcast_output=True)
+def one_for_many(input: dict[str, In], ctx: Context) -> Out:
+    return Out(b=len(input))
+
+
+@hatchet.batch_task(input_validator=In, batch_max_size=10, batch_max_interval=timedelta(seconds=1))
+def many(input: dict[str, In], ctx: Context) -> dict[str, Out]:
+    return {run: Out(b=value.a) for run, value in input.items()}
+
+
+@hatchet.batch_task(batch_max_size=10, broadcast_output=True, retries=1)
+async def same_for_all(input: dict[str, EmptyModel], ctx: Context) -> Out:
+    return Out(b=1)
+
+
+assert_type(each_of_many, Task[In, Out])
+assert_type(one_for_many, Task[In, Out])
+assert_type(many, Standalone[In, Out])
+assert_type(same_for_all, Standalone[EmptyModel, Out])
+assert_type(many.run(In(a=1)), Out)
+assert_type(same_for_all.run(), Out)
+
+assert_type(limited.id, str)
+assert_type(limited.schedule(datetime.now(), In(a=1), priority=2), WorkflowVersion)
+assert_type(many.create_cron("n", "@daily", In(a=1)), CronWorkflows)
+assert_type(limited.create_filter("true", "s"), V1Filter)
+assert_type(hatchet.scheduled.list(statuses=[ScheduledRunStatus.SCHEDULED]), ScheduledWorkflowsList)
+hatchet.rate_limits.put("k", 2, RateLimitDuration.SECOND)
+
+
+async def use_triggers() -> None:
+    assert_type(await limited.aio_schedule(datetime.now(), In(a=1)), WorkflowVersion)
+    assert_type(await many.aio_create_cron("n", "@daily", In(a=1)), CronWorkflows)
+    assert_type(await hatchet.scheduled.aio_bulk_update([("id", datetime.now())]), ScheduledMoved)

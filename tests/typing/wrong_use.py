@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from pydantic import BaseModel
 
@@ -115,3 +115,24 @@ flow.run(In(a=1)).b  # E: "dict[str, Any]" has no attribute "b"
 flow.run(In(a=1), wait_for_result=False)["first"]  # E: "WorkflowRunRef" is not indexable
 flow.run_many([In(a=1)])  # E: incompatible type "In"; expected "WorkflowRunTriggerConfig"
 flow.create_bulk_run_item(Other(c=1))  # E: incompatible type "Other"; expected "In"
+
+
+# --- flow control and triggers --------------------------------------------------------------------------------------
+
+
+@hatchet.batch_task(input_validator=In, batch_max_size=2)  # E: incompatible type "Callable[[In, Context], Out]"
+def batch_of_one(input: In, ctx: Context) -> Out:
+    return Out(b=1)
+
+
+@hatchet.batch_task(input_validator=In, batch_max_size=2)  # E: incompatible type
+def one_output_for_all(input: dict[str, In], ctx: Context) -> Out:
+    return Out(b=1)
+
+
+task.schedule("tomorrow", In(a=1))  # E: incompatible type "str"; expected "datetime"
+task.schedule(datetime.now(), Other(c=1))  # E: incompatible type "Other"; expected "In"
+task.create_cron("name", "@daily", Other(c=1))  # E: incompatible type "Other"; expected "In"
+hatchet.rate_limits.put("key", 1, "SECOND")  # E: incompatible type "str"; expected "RateLimitDuration"
+hatchet.scheduled.list(statuses=["SCHEDULED"])  # E: expected "ScheduledRunStatus"
+hatchet.workflow(name="w", sticky="SOFT")  # E: No overload variant of "workflow"

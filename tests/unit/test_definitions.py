@@ -25,11 +25,13 @@ from hatchet.core.definitions import (
     WorkflowDefinition,
     checksum,
     from_json,
+    shared_rules,
     stored_version,
     to_json,
     topological,
 )
 from hatchet.core.labels import Comparator, DesiredLabel
+from hatchet.core.rules import BatchRule, ConcurrencyRule, DefaultFilter, RateLimitRule, Sticky, Strategy, Window
 from hatchet.grpc.condition_messages import conditions_of
 from hatchet_contracts.v1.shared import condition_pb2 as pb
 
@@ -76,6 +78,26 @@ FULL = workflow(
     version="v1",
     default_priority=2,
     input_json_schema='{"type": "object"}',
+)
+
+RULE = ConcurrencyRule(expression="input.user", max_runs=2, strategy=Strategy.GROUP_ROUND_ROBIN)
+SHARED = ConcurrencyRule(expression="'all'", name="all", is_tenant_scoped=True, max_runs_expression="input.n")
+LIMIT = RateLimitRule(key="api", units=2)
+DYNAMIC = RateLimitRule(
+    key="user", key_expression="input.user", units_expression="1", limit_expression="input.n", window=Window.HOUR
+)
+BATCH = BatchRule(max_size=5)
+FILTER = DefaultFilter(scope="s", expression="true", payload='{"a": 1, "b": 2}')
+FLOW = workflow(
+    task("a", concurrency=(RULE, SHARED), rate_limits=(LIMIT, DYNAMIC), batch=BATCH),
+    task("b", parents=("a",)),
+    on_failure=task("fail", concurrency=(RULE,), rate_limits=(LIMIT,)),
+    concurrency=(RULE, replace(RULE, expression="input.team")),
+    sticky=Sticky.SOFT,
+    event_triggers=("user:*", "a"),
+    cron_triggers=("@daily", "* * * * *"),
+    cron_input='{"a": 1}',
+    default_filters=(FILTER, replace(FILTER, scope="t")),
 )
 
 
@@ -213,6 +235,99 @@ def test_c_3_19_an_empty_or_group_id_is_a_group_of_its_own() -> None:
     assert [one.or_group for one in conditions_of(or_groups("", "a"))] == [0, 1, 2, 1, 3, 1]
 
 
+def changed_first(**options: object) -> WorkflowDefinition:
+    """``FLOW`` with another first task."""
+    return replace(FLOW, tasks=(replace(FLOW.tasks[0], **options), *FLOW.tasks[1:]))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        replace(FLOW, concurrency=()),
+        replace(FLOW, concurrency=FLOW.concurrency[:1]),
+        replace(FLOW, concurrency=FLOW.concurrency[::-1]),
+        *(
+            replace(FLOW, concurrency=(replace(RULE, **change), FLOW.concurrency[1]))  # type: ignore[arg-type]
+            for change in (
+                {"expression": "input.x"},
+                {"max_runs": 3},
+                {"max_runs": 0},
+                {"strategy": Strategy.CANCEL_NEWEST},
+                {"name": "n"},
+                {"name": "n", "is_tenant_scoped": True},
+                {"max_runs_expression": "2"},
+            )
+        ),
+        replace(FLOW, sticky=None),
+        replace(FLOW, sticky=Sticky.HARD),
+        replace(FLOW, event_triggers=("user:*",)),
+        replace(FLOW, cron_triggers=("@daily",)),
+        replace(FLOW, cron_input=None),
+        replace(FLOW, cron_input='{"a": 2}'),
+        replace(FLOW, default_filters=(FILTER,)),
+        *(
+            replace(FLOW, default_filters=(replace(FILTER, **change), FLOW.default_filters[1]))  # type: ignore[arg-type]
+            for change in ({"scope": "x"}, {"expression": "false"}, {"payload": '{"a": 1}'})
+        ),
+        changed_first(concurrency=(SHARED, RULE)),
+        changed_first(rate_limits=(LIMIT,)),
+        changed_first(rate_limits=(DYNAMIC, LIMIT)),
+        *(
+            changed_first(rate_limits=(replace(LIMIT, **change), DYNAMIC))  # type: ignore[arg-type]
+            for change in (
+                {"key": "x"},
+                {"units": 3},
+                {"key_expression": "'x'"},
+                {"units_expression": "2"},
+                {"limit_expression": "2"},
+                {"window": Window.DAY},
+            )
+        ),
+        changed_first(batch=None),
+        *(
+            changed_first(batch=replace(BATCH, **change))  # type: ignore[arg-type]
+            for change in (
+                {"max_size": 6},
+                {"interval_ms": 1},
+                {"key_expression": "input.a"},
+                {"max_runs": 1},
+                {"broadcast_output": True},
+            )
+        ),
+        replace(FLOW, on_failure=task("fail", rate_limits=(LIMIT,))),
+    ],
+)
+def test_c_3_29_every_change_of_flow_control_and_triggers_counts(changed: WorkflowDefinition) -> None:
+    assert checksum(changed) != checksum(FLOW)
+
+
+def test_c_3_29_the_order_of_triggers_and_filters_changes_no_checksum() -> None:
+    mixed = replace(
+        FLOW,
+        event_triggers=("a", "user:*", "a"),
+        cron_triggers=FLOW.cron_triggers[::-1],
+        default_filters=(replace(FILTER, scope="t"), replace(FILTER, payload='{"b":2,"a":1}')),
+    )
+    assert checksum(mixed) == checksum(FLOW)
+
+
+def test_c_16_12_slot_requests_of_a_batch_task_change_no_checksum() -> None:
+    assert checksum(changed_first(slot_requests={"gpu": 2})) == checksum(FLOW)
+
+
+def test_c_3_29_what_older_versions_of_the_server_registered_keeps_its_checksum() -> None:
+    """As they were before flow control and triggers came: otherwise each start of a client made a new version."""
+    assert checksum(workflow()) == "3cfc0485ae6df769b799ade136c389b36f87cd4e595c4dad6b8886e1d88e7f90"
+    assert checksum(FULL) == "f9aa92292101242226f3df71713efe6684d2b8ccf61b4dccf64fc56777071699"
+
+
+def test_c_3_38_the_shared_rules_of_a_definition() -> None:
+    assert shared_rules(FLOW) == {"all": SHARED}
+    assert shared_rules(workflow(on_failure=task("f", concurrency=(SHARED,)))) == {"all": SHARED}
+    assert shared_rules(workflow(concurrency=(SHARED, RULE))) == {"all": SHARED}
+    assert shared_rules(FULL) == {}
+
+
 def test_c_3_29_checksum_is_the_same_in_every_process() -> None:
     code = (
         "from hatchet.core.definitions import *;"
@@ -233,13 +348,14 @@ def test_c_3_29_checksum_is_the_same_in_every_process() -> None:
     assert len(found.pop().strip()) == 64
 
 
-def test_the_stored_form_gives_the_definition_back() -> None:
-    ids = {"One": "id-1", "two": "id-2", "fail": "id-3"}
-    stored = to_json(FULL, ids)
-    assert from_json(stored) == (FULL, ids)
+@pytest.mark.parametrize("definition", [FULL, FLOW])
+def test_the_stored_form_gives_the_definition_back(definition: WorkflowDefinition) -> None:
+    ids = {one.readable_id: f"id-{number}" for number, one in enumerate(definition.all_tasks)}
+    stored = to_json(definition, ids)
+    assert from_json(stored) == (definition, ids)
     # jsonb reorders keys and changes white space.
-    assert from_json(json.dumps(json.loads(stored), sort_keys=True, indent=1)) == (FULL, ids)
-    assert checksum(from_json(stored)[0]) == checksum(FULL)
+    assert from_json(json.dumps(json.loads(stored), sort_keys=True, indent=1)) == (definition, ids)
+    assert checksum(from_json(stored)[0]) == checksum(definition)
 
 
 @given(versions())

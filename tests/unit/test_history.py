@@ -47,7 +47,7 @@ def test_an_attempt_that_never_reached_its_worker_did_not_start(outcome: Outcome
 
 
 def test_c_17_45_notes_lie_between_the_start_and_the_end() -> None:
-    notes = (("TIMEOUT_REFRESHED", AT + 2.5), ("SLOT_RELEASED", AT + 2.7))
+    notes = (("TIMEOUT_REFRESHED", AT + 2.5, ""), ("SLOT_RELEASED", AT + 2.7, ""))
     facts = an_attempt(started_at=AT + 2, outcome=Outcome.COMPLETED, finished_at=AT + 3, notes=notes)
     assert names(history(AT, [facts]))[4:] == ["STARTED", "TIMEOUT_REFRESHED", "SLOT_RELEASED", "FINISHED"]
 
@@ -128,7 +128,7 @@ def chains(draw: st.DrawFn) -> list[AttemptFacts]:
         is_replayed = draw(st.booleans())
         assigned = at + draw(st.floats(0, 5))
         finished = assigned + draw(st.floats(0, 5))
-        notes = [("SLOT_RELEASED", draw(st.floats(assigned, finished)))] if draw(st.booleans()) else []
+        notes = [("SLOT_RELEASED", draw(st.floats(assigned, finished)), "")] if draw(st.booleans()) else []
         facts = an_attempt(
             number,
             ready_at=at,

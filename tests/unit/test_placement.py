@@ -417,7 +417,7 @@ class QueueMachine(RuleBasedStateMachine):
         # The watch looks while the tasks are out of their queues.
         self.now += seconds
         out = {task.id for task, _ in pairs}
-        assert not any(task.id in out for task in self.queues.expired(self.now))
+        assert not any(task.id in out for task in self.queues.deadlines.expired(self.now))
         for task, worker in reversed(pairs):
             worker.give_back(task.step.slots)
             self.queues.put_back(task)
@@ -432,7 +432,7 @@ class QueueMachine(RuleBasedStateMachine):
     def time_passes(self, seconds: float) -> None:
         self.now += seconds
         due = {task.id for task in self.waiting if task.ready_at + task.step.schedule_timeout_seconds <= self.now}
-        expired = [task.id for task in self.queues.expired(self.now)]
+        expired = [task.id for task in self.queues.deadlines.expired(self.now)]
         assert len(expired) == len(set(expired))
         assert set(expired) == due
         for task_id in expired:

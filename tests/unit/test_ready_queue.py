@@ -214,10 +214,10 @@ def test_c_6_33_a_task_expires_when_its_own_timeout_has_passed_since_it_was_queu
     queues.push(a_task(0, long))
     queues.push(a_task(1, short))
     queues.push(a_task(2, short, ready_at=START + 5))
-    assert queues.expired(START + 0.9) == []
-    assert [number_of(task) for task in queues.expired(START + 1.0)] == [1]
-    assert sorted(number_of(task) for task in queues.expired(START + 6.0)) == [1, 2]
-    assert sorted(number_of(task) for task in queues.expired(START + 10.0)) == [0, 1, 2]
+    assert queues.deadlines.expired(START + 0.9) == []
+    assert [number_of(task) for task in queues.deadlines.expired(START + 1.0)] == [1]
+    assert sorted(number_of(task) for task in queues.deadlines.expired(START + 6.0)) == [1, 2]
+    assert sorted(number_of(task) for task in queues.deadlines.expired(START + 10.0)) == [0, 1, 2]
 
 
 def test_c_6_33_expired_tasks_come_in_bites_and_stay_until_discarded() -> None:
@@ -225,9 +225,9 @@ def test_c_6_33_expired_tasks_come_in_bites_and_stay_until_discarded() -> None:
     for number in range(10):
         queues.push(a_task(number, A))
     late = START + 301
-    assert len(queues.expired(late, limit=4)) == 4
+    assert len(queues.deadlines.expired(late, limit=4)) == 4
     seen = []
-    while bite := queues.expired(late, limit=4):
+    while bite := queues.deadlines.expired(late, limit=4):
         seen += [number_of(task) for task in bite]
         for task in bite:
             queues.discard(task.id)
@@ -238,7 +238,7 @@ def test_c_6_33_a_task_that_is_being_assigned_does_not_expire() -> None:
     queues = ReadyQueues()
     queues.push(a_task(0, A))
     taken(queues)
-    assert queues.expired(START + 301) == []
+    assert queues.deadlines.expired(START + 301) == []
 
 
 def test_c_6_33_a_task_whose_assignment_failed_still_expires() -> None:
@@ -247,9 +247,9 @@ def test_c_6_33_a_task_whose_assignment_failed_still_expires() -> None:
     task = taken(queues)
     assert task is not None
     # The watch looks while the assignment is under way, and the assignment then fails.
-    queues.expired(START + 1)
+    queues.deadlines.expired(START + 1)
     queues.put_back(task)
-    assert queues.expired(START + 301) == [task]
+    assert queues.deadlines.expired(START + 301) == [task]
 
 
 def test_the_low_watermark_counts_a_task_that_is_being_assigned() -> None:
@@ -258,7 +258,7 @@ def test_the_low_watermark_counts_a_task_that_is_being_assigned() -> None:
         queues.push(a_task(number, A))
     task = taken(queues)
     assert task is not None
-    assert list(queues.oldest_ids()) == [task.id]
+    assert list(queues.deadlines.oldest_ids()) == [task.id]
 
 
 def test_the_low_watermark_counts_a_task_that_was_made_long_before_it_was_ready() -> None:
@@ -266,12 +266,12 @@ def test_the_low_watermark_counts_a_task_that_was_made_long_before_it_was_ready(
     old, new = a_task(0, A, ready_at=START + 2, attempt=1), a_task(1, A, ready_at=START + 1)
     queues.push(new)
     queues.push(old)
-    assert min(queues.oldest_ids()) == old.id
+    assert min(queues.deadlines.oldest_ids()) == old.id
     # It counts while it is being assigned, until it is gone.
     assert taken(queues) is old
-    assert min(queues.oldest_ids()) == old.id
+    assert min(queues.deadlines.oldest_ids()) == old.id
     old.place = GONE
-    assert min(queues.oldest_ids()) == new.id
+    assert min(queues.deadlines.oldest_ids()) == new.id
 
 
 def test_the_low_watermark_rises_when_the_oldest_task_is_gone() -> None:
@@ -280,7 +280,7 @@ def test_the_low_watermark_rises_when_the_oldest_task_is_gone() -> None:
     for task in tasks:
         queues.push(task)
     queues.discard(tasks[0].id)
-    assert list(queues.oldest_ids()) == [tasks[1].id]
+    assert list(queues.deadlines.oldest_ids()) == [tasks[1].id]
 
 
 def test_memory_of_expiry_stays_bounded_while_the_oldest_task_waits() -> None:
@@ -291,8 +291,8 @@ def test_memory_of_expiry_stays_bounded_while_the_oldest_task_waits() -> None:
         queues.push(task)
         queues.discard(task.id)
         if number % 1000 == 0:
-            queues.expired(START)
-    assert sum(len(tasks) for tasks in queues._expiry.values()) < 4000
+            queues.deadlines.expired(START)
+    assert len(queues.deadlines) < 4000
 
 
 @pytest.mark.parametrize(("attempt", "level"), [(0, 2), (1, 4)])

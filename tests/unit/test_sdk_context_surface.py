@@ -44,7 +44,7 @@ CLASSES: dict[str, Any] = {
 
 OWN_MEMBERS = {
     "Context": {"mark_cancelled", "next_child_index", "payload", "write_line"},
-    "WorkerContext": {"link"},
+    "WorkerContext": {"check_sticky", "link"},
     "RunsClient": set(),
 }
 """Public members beyond the contract; a member that is in neither list is an accident."""

@@ -110,6 +110,7 @@ def test_c_3_1_every_option_reaches_the_registration(hatchet: Hatchet) -> None:
                 expression="input.y",
                 max_runs="input.limit",
                 limit_strategy=ConcurrencyLimitStrategy.GROUP_ROUND_ROBIN,
+                name="shared",
                 is_tenant_scoped=True,
             ),
         ],
@@ -138,6 +139,7 @@ def test_c_3_1_every_option_reaches_the_registration(hatchet: Hatchet) -> None:
     first, second = message.concurrency_arr
     assert (first.max_runs, first.name, first.limit_strategy) == (2, "n", workflows_pb2.CANCEL_NEWEST)
     assert (second.max_runs_expression, second.is_tenant_scoped) == ("input.limit", True)
+    assert second.name == "shared"
     assert (task.timeout, task.schedule_timeout, task.retries) == ("90s", "2h", 3)
     static, dynamic = task.rate_limits
     assert (static.key, static.units, static.HasField("key_expr")) == ("s", 2, False)
@@ -188,7 +190,13 @@ def test_c_3_11_durations(duration: timedelta | str, text: str) -> None:
         lambda: timedelta_to_expr(timedelta(seconds=-1)),
         lambda: RateLimit(),
         lambda: RateLimit(static_key="a", dynamic_key="b", limit=1),
-        lambda: RateLimit(dynamic_key="b"),
+        lambda: RateLimit(dynamic_key="b", limit=-1),
+        lambda: ConcurrencyExpression(
+            expression="a",
+            max_runs=1,
+            limit_strategy=ConcurrencyLimitStrategy.CANCEL_NEWEST,
+            is_tenant_scoped=True,
+        ),
         lambda: ConcurrencyExpression(
             expression="a", max_runs=0, limit_strategy=ConcurrencyLimitStrategy.CANCEL_NEWEST
         ),
@@ -198,7 +206,7 @@ def test_c_3_11_durations(duration: timedelta | str, text: str) -> None:
     ],
 )
 def test_limits_out_of_range_are_refused_where_they_are_written(make: Callable[[], Any]) -> None:
-    with pytest.raises(ValueError, match=r"negative|exactly one|needs a limit|at least 1|QUEUE_OLDEST"):
+    with pytest.raises(ValueError, match=r"negative|exactly one|limit of a RateLimit|from 1 to|QUEUE_OLDEST|name=…"):
         make()
 
 

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
-from hatchet_contracts.dispatcher_pb2 import STEP_EVENT_TYPE_COMPLETED, STEP_EVENT_TYPE_FAILED, StepActionEvent
+from hatchet_contracts.dispatcher_pb2 import (
+    STEP_EVENT_TYPE_COMPLETED,
+    STEP_EVENT_TYPE_FAILED,
+    BatchActionEvent,
+    StepActionEvent,
+)
 from hatchet_sdk.worker.report_batches import LARGEST_BATCH, LARGEST_BYTES, batch_event, take_batch, takes_batches
 
 
 @dataclass
 class Queued:
-    event: StepActionEvent
+    event: Any
 
 
 def completed(number: int, action: str = "price:price", payload: str = "{}") -> Queued:
@@ -44,6 +50,13 @@ def test_a_batch_ends_where_kind_or_action_changes() -> None:
     failed.event.event_type = STEP_EVENT_TYPE_FAILED
     queue = deque([completed(1), completed(2), failed, completed(4, action="other:other")])
     assert [names(take_batch(queue)) for _ in range(3)] == [["task-1", "task-2"], ["task-3"], ["task-4"]]
+    assert not queue
+
+
+def test_a_report_of_a_batch_task_travels_alone() -> None:
+    members = Queued(BatchActionEvent(action_id="price:price", event_type=STEP_EVENT_TYPE_COMPLETED))
+    queue = deque([completed(1), members, members, completed(2)])
+    assert [len(take_batch(queue)) for _ in range(4)] == [1, 1, 1, 1]
     assert not queue
 
 

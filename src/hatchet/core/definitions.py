@@ -37,6 +37,7 @@ from hatchet.core.rules import (
 DEFAULT_EXECUTION_TIMEOUT = "60s"
 DEFAULT_SCHEDULE_TIMEOUT = "5m"
 DEFAULT_PRIORITY = 1
+MAX_PRIORITY = 3
 
 
 class IdempotencyMethod(Enum):
@@ -101,8 +102,9 @@ class WorkflowDefinition:
     concurrency: tuple[ConcurrencyRule, ...] = ()
     sticky: Sticky | None = None
     event_triggers: tuple[str, ...] = ()
-    """Keys of events that start a run; ``*`` stands for any characters (C-12.11)."""
+    """Keys of events that start a run, each once; ``*`` stands for any characters (C-12.11)."""
     cron_triggers: tuple[str, ...] = ()
+    """Each once (C-14.16)."""
     cron_input: str | None = None
     """JSON text (C-3.16)."""
     default_filters: tuple[DefaultFilter, ...] = ()
@@ -206,15 +208,24 @@ def topological(tasks: Sequence[TaskDefinition]) -> list[TaskDefinition]:
 def checksum(definition: WorkflowDefinition) -> str:
     """SHA-256 (hex) of the canonical definition: two registrations with the same one are the same version (C-3.29).
 
-    The order in which tasks and parents are listed and default slot requests make no difference.
+    The order in which tasks, parents, triggers and filters are listed and default slot requests make no difference.
+    That of concurrency rules and rate limits does: rules are asked in it (C-9.15).
     """
     canonical = _workflow_data(definition)
     canonical.pop("name")
+    for triggers in {"event_triggers", "cron_triggers"} & canonical.keys():
+        canonical[triggers] = sorted(set(canonical[triggers]))
+    if definition.default_filters:
+        canonical["default_filters"] = sorted({_canonical_filter(one) for one in definition.default_filters})
     canonical["tasks"] = [_canonical_task(task) for task in topological(definition.tasks)]
     if definition.on_failure is not None:
         canonical["on_failure"] = _canonical_task(definition.on_failure)
     text = json.dumps(canonical, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _canonical_filter(one: DefaultFilter) -> str:
+    return json.dumps([one.scope, one.expression, json.loads(one.payload)], sort_keys=True)
 
 
 def _canonical_task(task: TaskDefinition) -> dict[str, Any]:
@@ -387,6 +398,11 @@ def _stored_task(index: int, task: TaskDefinition, task_id: str, rules: tuple[St
         slots=task.slots,
         rules=rules,
     )
+
+
+def shared_rules(definition: WorkflowDefinition) -> dict[str, ConcurrencyRule]:
+    """The rules that the workflow shares with others of its tenant, by name (C-3.38)."""
+    return {rule.name: rule for rule in _declared_rules(definition) if rule.is_tenant_scoped}
 
 
 def _declared_rules(definition: WorkflowDefinition) -> Iterator[ConcurrencyRule]:

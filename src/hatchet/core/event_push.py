@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from hatchet.core.definitions import DEFAULT_PRIORITY
+from hatchet.core.definitions import DEFAULT_PRIORITY, MAX_PRIORITY
 from hatchet.core.errors import InvalidArgument
 from hatchet.core.json_texts import EMPTY_OBJECT, check_json, normal_metadata
 from hatchet.core.messages import EventRecord
-from hatchet.core.validation import MAX_PRIORITY
 
 MAX_KEY_BYTES = 2000
 """Events are found by their key, and an entry of a PostgreSQL index holds about 2,700 bytes."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from hatchet.core.batches import sentence
 from hatchet.core.statuses import Outcome, TaskEventType
 
 
@@ -35,8 +36,12 @@ class AttemptFacts:
     error: str | None = None
     replayed_at: float | None = None
     """When a person opened the attempt (C-15.12)."""
-    notes: tuple[tuple[str, float], ...] = ()
-    """(kind, time) of TIMEOUT_REFRESHED and SLOT_RELEASED."""
+    notes: tuple[tuple[str, float, str], ...] = ()
+    """(kind, time, message) of what else happened to it, oldest first."""
+    is_buffered: bool = False
+    """Whether it waited for a batch (C-16.5)."""
+    batch_reason: str | None = None
+    """Why the batch was flushed in which it was assigned, as C-16.6 names it."""
 
 
 _ENDINGS = {
@@ -50,6 +55,10 @@ _ENDINGS = {
     Outcome.REASSIGNED: (TaskEventType.REASSIGNED, "The worker was lost"),
     Outcome.COULD_NOT_SEND: (TaskEventType.COULD_NOT_SEND_TO_WORKER, "The task did not reach its worker"),
 }
+
+
+_WHILE_WAITING = (TaskEventType.REQUEUED_RATE_LIMIT, TaskEventType.WAITING_FOR_BATCH)
+"""Notes about an attempt that no worker has yet."""
 
 
 @dataclass(slots=True, frozen=True)
@@ -81,6 +90,14 @@ def _attempt_events(facts: AttemptFacts, gaps: Sequence[Gap]) -> list[TaskEvent]
     if (unserved_at := _unserved_at(facts, gaps)) is not None:
         message = "No worker serves the task's action"
         events.append(TaskEvent(TaskEventType.REQUEUED_NO_WORKER, unserved_at, number, message))
+    if facts.is_buffered and facts.ready_at is not None:
+        message = "Task waits for its batch"
+        events.append(TaskEvent(TaskEventType.BATCH_BUFFERED, facts.ready_at, number, message))
+    notes = [(TaskEventType(kind), at, message) for kind, at, message in facts.notes]
+    events.extend(TaskEvent(kind, at, number, message) for kind, at, message in notes if kind in _WHILE_WAITING)
+    if facts.assigned_at is not None and facts.batch_reason is not None:
+        message = f"{facts.batch_reason}: {sentence(facts.batch_reason)}"
+        events.append(TaskEvent(TaskEventType.BATCH_FLUSHED, facts.assigned_at, number, message))
     if facts.assigned_at is not None:
         events.append(TaskEvent(TaskEventType.ASSIGNED, facts.assigned_at, number, "Task was assigned", worker))
         events.append(
@@ -89,7 +106,9 @@ def _attempt_events(facts: AttemptFacts, gaps: Sequence[Gap]) -> list[TaskEvent]
         started = _started_at(facts)
         if started is not None:
             events.append(TaskEvent(TaskEventType.STARTED, started, number, "Task started", worker))
-    events.extend(TaskEvent(TaskEventType(kind), at, number, "", worker) for kind, at in facts.notes)
+    events.extend(
+        TaskEvent(kind, at, number, message, worker) for kind, at, message in notes if kind not in _WHILE_WAITING
+    )
     events.sort(key=lambda event: event.at)
     if facts.outcome is not None and facts.finished_at is not None:
         kind, message = _ENDINGS[facts.outcome]

@@ -96,6 +96,20 @@ class ActionKind(Enum):
 
     START = "START"
     CANCEL = "CANCEL"
+    START_BATCH = "START_BATCH"
+    CANCEL_BATCH = "CANCEL_BATCH"
+
+
+@dataclass(slots=True, kw_only=True)
+class BatchStart:
+    """What is common to the attempts that a worker gets in one message (C-16.19)."""
+
+    id: str
+    key: str
+    reason: str
+    """A sentence for people."""
+    flushed_at: float
+    size: int
 
 
 @dataclass(slots=True, kw_only=True)
@@ -114,13 +128,15 @@ class Action:
     retry_count: int
     priority: int
     payload: str
-    """JSON text of C-5.5 for START, empty for CANCEL (C-5.18)."""
+    """JSON text of C-5.5 for START, of C-16.20 for START_BATCH, empty for a cancel (C-5.18)."""
     additional_metadata: str
     inserted_at: float
     parent_run_id: str | None = None
     parent_task_id: str | None = None
     child_index: int | None = None
     child_key: str | None = None
+    batch: BatchStart | None = None
+    """With START_BATCH and CANCEL_BATCH: the message is about it and not about the task that the others name."""
 
 
 Send = Callable[[Action], Awaitable[None]]
@@ -139,7 +155,10 @@ class ReportKind(Enum):
 
 @dataclass(slots=True, kw_only=True)
 class TaskReport:
-    """One StepActionEvent. ``retry_count`` None means the task's current attempt (C-5.25)."""
+    """One StepActionEvent, or one item of a BatchActionEvent.
+
+    ``retry_count`` None means the task's current attempt (C-5.25). ``batch_id``: the batch in which the worker got it.
+    """
 
     task_id: str
     kind: ReportKind
@@ -148,6 +167,7 @@ class TaskReport:
     at: float
     should_not_retry: bool = False
     retry_after_ms: int | None = None
+    batch_id: str | None = None
 
 
 @dataclass(slots=True, kw_only=True)

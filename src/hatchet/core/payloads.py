@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from hatchet.core.statuses import Outcome, RunStatus
@@ -35,7 +35,7 @@ class TaskPayload:
     @property
     def size(self) -> int:
         """Characters held, the unit of the payload cache."""
-        return len(self.input) + len(self.additional_metadata) + 200
+        return len(self.input) + len(self.additional_metadata) + len(self.filter_payload or "") + 200
 
 
 @dataclass(slots=True, frozen=True)
@@ -53,12 +53,22 @@ class TaskEnd:
         return len(self.output or "") + len(self.error or "") + 100
 
 
-def action_payload(input_text: str) -> str:
-    """The payload of a task that is a run of its own: its input and the empty maps that clients require."""
+def action_payload(input_text: str, filter_payload: str | None = None) -> str:
+    """The payload of a task that is a run of its own: its input and the empty maps that clients require.
+
+    ``filter_payload``: of the event filter that started the run (C-5.12).
+    """
+    triggers = "" if filter_payload is None else f'"filter_payload":{filter_payload}'
     return (
-        f'{{"input":{input_text or "{}"},"parents":{{}},"triggers":{{}},"triggered_by":"manual",'
+        f'{{"input":{input_text or "{}"},"parents":{{}},"triggers":{{{triggers}}},"triggered_by":"manual",'
         '"user_data":null,"overrides":null}'
     )
+
+
+def batch_payload(items: Iterable[tuple[str, str, str]]) -> str:
+    """The payload of a batch: (task id, run id, payload text) of each attempt, in the order of submission (C-16.20)."""
+    texts = [f'"{task_id}":{{"workflow_run_id":"{run_id}","payload":{text}}}' for task_id, run_id, text in items]
+    return f"{{{','.join(texts)}}}"
 
 
 def run_action_payload(
@@ -66,13 +76,16 @@ def run_action_payload(
     parents: Mapping[str, TaskEnd],
     triggers: Mapping[str, str],
     errors: Mapping[str, str] | None = None,
+    filter_payload: str | None = None,
 ) -> str:
     """The payload of a task of a run.
 
     ``parents``: readable id to how it ended; those that completed or were skipped are told (C-5.7 to C-5.9).
     ``triggers``: data key to JSON text (C-5.13). ``errors``: readable id to error text, for the on-failure task
-    (C-5.15).
+    (C-5.15). ``filter_payload``: of the event filter that started the run, for every task of it (C-12.27).
     """
+    if filter_payload is not None:
+        triggers = {**triggers, "filter_payload": filter_payload}
     outputs = ",".join(
         f"{json.dumps(name)}:{end.output or '{}'}"
         for name, end in parents.items()

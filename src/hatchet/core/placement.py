@@ -8,12 +8,13 @@ stepped over and does not block those behind it (C-11.5). A task with wishes goe
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 from hatchet.core.affinity import score
 from hatchet.core.labels import DesiredLabels
 from hatchet.core.ready_queue import Lineup, ReadyQueues, ReadyTask
+from hatchet.core.rules import Sticky
 
 CHUNK = 64
 """Tasks of one action placed before the next action gets its turn."""
@@ -69,6 +70,10 @@ class WorkerPool:
     def get(self, worker_id: str) -> WorkerSlots | None:
         return self._by_id.get(worker_id)
 
+    def workers(self) -> list[WorkerSlots]:
+        """All workers."""
+        return list(self._by_id.values())
+
     def ids(self) -> list[str]:
         return list(self._by_id)
 
@@ -101,14 +106,30 @@ class WorkerPool:
                 return True
         return False
 
-    def take(self, action: str, units: dict[str, int], labels: DesiredLabels = ()) -> WorkerSlots | None:
+    def take(
+        self,
+        action: str,
+        units: dict[str, int],
+        labels: DesiredLabels = (),
+        desired: str | None = None,
+        *,
+        hard: bool = False,
+    ) -> WorkerSlots | None:
         """A worker on which ``units`` fit, with the units taken; None when there is none.
 
-        Without ``labels`` it is the next in turn, with them the one that meets them best.
+        It is the ``desired`` one if that can take them; with ``hard`` no other (C-11.9). Else without ``labels`` it is
+        the next in turn, with them the one that meets them best.
         """
         workers = self._by_action.get(action)
         if not workers:
             return None
+        if desired is not None:
+            wanted = self._by_id.get(desired)
+            if wanted is not None and action in wanted.actions and wanted.assignable and wanted.fits(units):
+                wanted.take(units)
+                return wanted
+            if hard:
+                return None
         if labels:
             return self._take_best(workers, units, labels)
         count = len(workers)
@@ -147,10 +168,17 @@ class WorkerPool:
         return best
 
 
-def place(queues: ReadyQueues, pool: WorkerPool, limit: int) -> list[tuple[ReadyTask, WorkerSlots]]:
+Admit = Callable[[ReadyTask], bool]
+"""Takes what a task needs besides a worker's slots, or says that it is not there and takes the task over."""
+
+
+def place(
+    queues: ReadyQueues, pool: WorkerPool, limit: int, admit: Admit | None = None
+) -> list[tuple[ReadyTask, WorkerSlots]]:
     """Take up to ``limit`` tasks out of the queues, each with the worker whose units it has taken.
 
-    The caller owns them afterwards: it assigns them, or puts them back and gives the units back.
+    The caller owns them afterwards: it assigns them, or puts them back and gives the units back. ``admit`` is asked for
+    a task that fits on a worker and has rate limits: slots and units are taken together or not at all.
     """
     placed: list[tuple[ReadyTask, WorkerSlots]] = []
     lineups: dict[str, Lineup] = {}
@@ -164,7 +192,7 @@ def place(queues: ReadyQueues, pool: WorkerPool, limit: int) -> list[tuple[Ready
             lineup = lineups.get(action)
             if lineup is None:
                 lineup = lineups[action] = queues.lineup(action, partial(pool.has_room, action))
-            count = _place_some(queues, pool, lineup, room, placed)
+            count = _place_some(queues, pool, lineup, room, placed, admit)
             if count:
                 queues.served(action)
             if count == room:
@@ -174,17 +202,28 @@ def place(queues: ReadyQueues, pool: WorkerPool, limit: int) -> list[tuple[Ready
 
 
 def _place_some(
-    queues: ReadyQueues, pool: WorkerPool, lineup: Lineup, room: int, placed: list[tuple[ReadyTask, WorkerSlots]]
+    queues: ReadyQueues,
+    pool: WorkerPool,
+    lineup: Lineup,
+    room: int,
+    placed: list[tuple[ReadyTask, WorkerSlots]],
+    admit: Admit | None,
 ) -> int:
     count = 0
     while count < room and (task := lineup.first()) is not None:
         step = task.step
         action = step.definition.action
-        worker = pool.take(action, step.slots, task.labels)
+        worker = pool.take(
+            action, step.slots, task.labels, task.desired_worker, hard=task.version.sticky is Sticky.HARD
+        )
         if worker is not None:
-            placed.append((queues.take(lineup), worker))
-            count += 1
-        elif task.labels and pool.has_room(action, step.slots):
+            queues.take(lineup)
+            if admit is None or not task.limits.units or admit(task):
+                placed.append((task, worker))
+                count += 1
+            else:
+                worker.give_back(step.slots)
+        elif (task.labels or task.desired_worker) and pool.has_room(action, step.slots):
             lineup.skip_lane()
         else:
             lineup.skip_step()

@@ -1,8 +1,9 @@
 """The tasks of one tenant that wait for a worker, in memory, in the order in which they will start.
 
 Everything here can be rebuilt from rows. It is sized for hundreds of thousands of waiting tasks: one small object and
-one dictionary entry a task, no index per task beyond that. Order is priority, then insertion (behaviour-core C-11.1);
-retries and reassignments come before every user priority (C-11.3). Tasks that want different worker labels do not wait
+one dictionary entry a task, no index per task beyond that. Order is priority, then insertion (behaviour-core C-11.1),
+with a head start of a minute a level instead of for ever; retries and reassignments come before every user priority
+(C-11.3). Tasks that want different worker labels do not wait
 for each other (C-11.5).
 """
 
@@ -11,21 +12,23 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator
 from heapq import heapify, heappop, heapreplace
+from math import inf
 
+from hatchet.core.deadlines import GONE as GONE
+from hatchet.core.deadlines import TAKEN as TAKEN
+from hatchet.core.deadlines import WAITING as WAITING
+from hatchet.core.deadlines import Deadlines
 from hatchet.core.definitions import StoredTask, StoredVersion
 from hatchet.core.ids import time_of
 from hatchet.core.labels import DesiredLabels
 from hatchet.core.limits import NONE, Limits
-from hatchet.core.oldest import Oldest
+from hatchet.core.turns import Turns
 
 INTERNAL_PRIORITY = 4
 LEVELS = 5
 
-WAITING, TAKEN, GONE = 0, 1, 2
-"""Where an attempt is: in a queue, out of it for an assignment, neither (any more)."""
-
-DISORDER_SECONDS = 1.0
-"""How much later than its time a schedule timeout may pass because younger tasks came before it."""
+LEVEL_SECONDS = 60.0
+"""How long a task must have waited to come before a younger one of the next level."""
 
 
 class ReadyTask:
@@ -40,6 +43,7 @@ class ReadyTask:
         "labels",
         "level",
         "limits",
+        "noted",
         "place",
         "priority",
         "ready_at",
@@ -84,6 +88,8 @@ class ReadyTask:
         self.internal_retries = internal_retries
         self.level = INTERNAL_PRIORITY if attempt else priority
         self.place = WAITING
+        self.noted: tuple[str, ...] = ()
+        """Which notes about its waiting were written."""
 
     def again(self, ready_at: float, attempt: int, app_retries: int, internal_retries: int) -> ReadyTask:
         """Another attempt of the task, or the same one as a new object."""
@@ -108,39 +114,57 @@ class ReadyTask:
         return time_of(self.id)
 
 
+def urgency(task: ReadyTask) -> float:
+    """Who comes first: the smaller number. A level is worth ``LEVEL_SECONDS`` of waiting (C-11.1), so that nobody
+    starves; what the engine queued again comes before all others (C-11.3).
+    """
+    if task.level == INTERNAL_PRIORITY:
+        return -inf
+    return task.ready_at - LEVEL_SECONDS * task.level
+
+
+Wishes = tuple[DesiredLabels, str | None]
+"""What a task wants of its worker: labels, or one worker."""
+
+
 class Lane:
-    """Waiting tasks of one step with the same wishes: what one of them fits, all of them fit. A FIFO per level."""
+    """Waiting tasks of one step with the same wishes: what one of them fits, all of them fit.
 
-    __slots__ = ("_levels", "labels", "size", "step")
+    A FIFO per level; where concurrency rules group the tasks, the groups take turns.
+    """
 
-    def __init__(self, step: StoredTask, labels: DesiredLabels) -> None:
+    __slots__ = ("_levels", "size", "step", "wishes")
+
+    def __init__(self, step: StoredTask, wishes: Wishes) -> None:
         self.step = step
-        self.labels = labels
+        self.wishes = wishes
         self.size = 0
         """Number of waiting tasks; the FIFOs may also hold some that are GONE."""
-        self._levels: list[deque[ReadyTask] | None] = [None] * LEVELS
+        self._levels: list[deque[ReadyTask] | Turns | None] = [None] * LEVELS
 
-    def level(self, level: int) -> deque[ReadyTask]:
+    def level(self, level: int) -> deque[ReadyTask] | Turns:
         """The FIFO of a level. Made when first used: there may be as many lanes as tasks, and a deque is large."""
         tasks = self._levels[level]
         if tasks is None:
-            tasks = self._levels[level] = deque()
+            tasks = self._levels[level] = Turns() if self.step.rules else deque()
         return tasks
 
     def head(self) -> ReadyTask | None:
         """The first waiting task; entries that are GONE are dropped on the way."""
+        first: ReadyTask | None = None
         for tasks in reversed(self._levels):
-            while tasks:
-                if tasks[0].place == WAITING:
-                    return tasks[0]
+            while tasks and tasks[0].place != WAITING:
                 tasks.popleft()
-        return None
+            if tasks and (first is None or urgency(tasks[0]) < urgency(first)):
+                first = tasks[0]
+        return first
 
     def compact(self, level: int) -> None:
         """Drop the entries that are GONE once most of them are."""
         tasks = self._levels[level]
         if tasks is not None and len(tasks) > 2 * self.size + 100:
-            self._levels[level] = deque(task for task in tasks if task.place == WAITING)
+            waiting = [task for task in tasks if task.place == WAITING]
+            self._levels[level] = Turns(waiting) if isinstance(tasks, Turns) else deque(waiting)
 
 
 class ActionQueue:
@@ -153,7 +177,7 @@ class ActionQueue:
     __slots__ = ("_lanes", "size")
 
     def __init__(self) -> None:
-        self._lanes: dict[str, dict[DesiredLabels, Lane]] = {}
+        self._lanes: dict[str, dict[Wishes, Lane]] = {}
         """Step id and wishes to lane; no lane is empty."""
         self.size = 0
 
@@ -175,7 +199,7 @@ class ActionQueue:
     def discard(self, task: ReadyTask) -> None:
         """Take a waiting task out; its entry in the FIFO goes when it comes up, or with others once they pile up."""
         task.place = GONE
-        lane = self._lanes[task.step.id][task.labels]
+        lane = self._lanes[task.step.id][task.labels, task.desired_worker]
         self.took_out(lane)
         lane.compact(task.level)
 
@@ -198,7 +222,7 @@ class ActionQueue:
         lane.size -= 1
         if not lane.size:
             lanes = self._lanes[lane.step.id]
-            del lanes[lane.labels]
+            del lanes[lane.wishes]
             if not lanes:
                 del self._lanes[lane.step.id]
 
@@ -207,11 +231,12 @@ class ActionQueue:
         lanes = self._lanes.get(step.id)
         if lanes is None:
             lanes = self._lanes[step.id] = {}
-        lane = lanes.get(task.labels)
+        wishes = (task.labels, task.desired_worker)
+        lane = lanes.get(wishes)
         if lane is None:
-            lane = lanes[task.labels] = Lane(step, task.labels)
+            lane = lanes[wishes] = Lane(step, wishes)
         # Equal wishes are kept once, however many runs bring their own.
-        task.labels = lane.labels
+        task.labels = lane.wishes[0]
         return lane
 
 
@@ -257,26 +282,22 @@ class Lineup:
         heapify(self._heap)
 
 
-Entry = tuple[int, float, str, ReadyTask, Lane]
-"""Sorts by level, then insertion; ids are unique, so that tasks and lanes are never compared."""
+Entry = tuple[float, float, str, ReadyTask, Lane]
+"""Sorts by urgency, then insertion; ids are unique, so that tasks and lanes are never compared."""
 
 
 def _entry(task: ReadyTask, lane: Lane) -> Entry:
-    return -task.level, task.ready_at, task.id, task, lane
+    return urgency(task), task.ready_at, task.id, task, lane
 
 
 class ReadyQueues:
-    """All ready tasks of a tenant, by action, and the order in which their schedule timeouts pass."""
+    """All ready tasks of a tenant, by action."""
 
     def __init__(self) -> None:
         self._queues: dict[str, ActionQueue] = {}
         self._by_id: dict[str, ReadyTask] = {}
-        self._expiry: dict[float, deque[ReadyTask]] = {}
-        self._unsorted: set[float] = set()
-        """Schedule timeouts whose tasks did not come in the order in which they were ready (after a take-over)."""
-        self._newest = ""
-        self._late: Oldest[ReadyTask] = Oldest(_is_here)
-        """Those that came after younger ones: retries, and tasks that waited for something else before."""
+        self.deadlines: Deadlines[ReadyTask] = Deadlines()
+        """Also of the tasks that wait elsewhere and come here later."""
 
     def __len__(self) -> int:
         return len(self._by_id)
@@ -290,23 +311,17 @@ class ReadyQueues:
     def get(self, task_id: str) -> ReadyTask | None:
         return self._by_id.get(task_id)
 
-    def push(self, task: ReadyTask) -> None:
-        """Add a task behind those of its level. A task that is already here is left as it is."""
+    def push(self, task: ReadyTask, *, has_waited: bool = False) -> None:
+        """Add a task behind those of its level. A task that is already here is left as it is.
+
+        ``has_waited``: its deadline is known already.
+        """
         if task.id in self._by_id:
             return
         self._by_id[task.id] = task
         self._queue(task).push(task)
-        timeout = task.step.schedule_timeout_seconds
-        expiry = self._expiry.get(timeout)
-        if expiry is None:
-            expiry = self._expiry[timeout] = deque()
-        if expiry and task.ready_at < expiry[-1].ready_at - DISORDER_SECONDS:
-            self._unsorted.add(timeout)
-        expiry.append(task)
-        if task.id < self._newest:
-            self._late.add(task.id, task)
-        else:
-            self._newest = task.id
+        if not has_waited:
+            self.deadlines.push(task)
 
     def put_back(self, task: ReadyTask, *, was_away: bool = False) -> None:
         """A task that was taken but not assigned goes to the front of its level.
@@ -316,7 +331,7 @@ class ReadyQueues:
         self._by_id[task.id] = task
         self._queue(task).push_front(task)
         if was_away:
-            self._expiry.setdefault(task.step.schedule_timeout_seconds, deque()).appendleft(task)
+            self.deadlines.push_front(task)
 
     def lineup(self, action: str, has_room: Callable[[dict[str, int]], bool]) -> Lineup:
         """The next tasks of ``action``; ``has_room`` tells whether units (slot type to number) would fit anywhere."""
@@ -353,60 +368,9 @@ class ReadyQueues:
         """The actions that have ready tasks."""
         return [action for action, queue in self._queues.items() if queue.size]
 
-    def expired(self, now: float, limit: int = 1000) -> list[ReadyTask]:
-        """Waiting tasks whose schedule timeout has passed (C-6.33), oldest first; they stay until discarded."""
-        found: list[ReadyTask] = []
-        while self._unsorted:
-            self._sort(self._expiry[self._unsorted.pop()])
-        for timeout, tasks in self._expiry.items():
-            _compact(tasks, len(self._by_id))
-            for task in tasks:
-                if len(found) >= limit or task.ready_at + timeout > now:
-                    break
-                if task.place == WAITING:
-                    found.append(task)
-        return found
-
-    def oldest_ids(self) -> Iterator[str]:
-        """Candidates for the low-watermark: the oldest that waits or is being assigned is among them."""
-        for tasks in self._expiry.values():
-            _compact(tasks, len(self._by_id))
-            if tasks:
-                yield tasks[0].id
-        late = self._late.lowest()
-        if late is not None:
-            yield late
-
-    def _sort(self, tasks: deque[ReadyTask]) -> None:
-        ordered = sorted(filter(_is_here, tasks), key=lambda task: task.ready_at)
-        tasks.clear()
-        tasks.extend(ordered)
-        newest = ""
-        for task in ordered:
-            if task.id < newest:
-                self._late.add(task.id, task)
-            newest = max(newest, task.id)
-
     def _queue(self, task: ReadyTask) -> ActionQueue:
         action = task.step.definition.action
         queue = self._queues.get(action)
         if queue is None:
             queue = self._queues[action] = ActionQueue()
         return queue
-
-
-def _is_here(task: ReadyTask) -> bool:
-    return task.place != GONE
-
-
-def _compact(tasks: deque[ReadyTask], alive: int) -> None:
-    """Drop tasks that are GONE: always from the left, everywhere once most of the entries are dead.
-
-    A task that is being assigned stays: its assignment may fail, and it must still expire then.
-    """
-    while tasks and tasks[0].place == GONE:
-        tasks.popleft()
-    if len(tasks) > 2 * alive + 1000:
-        kept = [task for task in tasks if task.place != GONE]
-        tasks.clear()
-        tasks.extend(kept)

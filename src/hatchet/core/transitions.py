@@ -61,6 +61,8 @@ class Policy:
     backoff_max_seconds: int | None
     execution_timeout: str
     max_internal_retries: int = 10
+    is_batched: bool = False
+    """Whether its attempts run in batches, which time out as a whole (C-6.32)."""
 
 
 @dataclass(slots=True, frozen=True)
@@ -141,7 +143,8 @@ def _failed(event: Event, policy: Policy, counters: Counters) -> Decision:
 
 
 def _timed_out(event: Event, policy: Policy, counters: Counters) -> Decision:
-    text = f"Task exceeded timeout of {policy.execution_timeout}"
+    what = "Task failed due to batch timeout, exceeded" if policy.is_batched else "Task exceeded"
+    text = f"{what} timeout of {policy.execution_timeout}"
     return _user_retry(Outcome.TIMED_OUT, text, event, policy, counters)
 
 

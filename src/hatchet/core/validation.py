@@ -6,11 +6,12 @@ Every mistake is collected, so that a person mends them all at once.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 from hatchet.core.conditions import Condition, Kind
 from hatchet.core.definitions import (
     DEFAULT_PRIORITY,
+    MAX_PRIORITY,
     Idempotency,
     TaskDefinition,
     WorkflowDefinition,
@@ -18,16 +19,22 @@ from hatchet.core.definitions import (
 )
 from hatchet.core.durations import parse_duration
 from hatchet.core.errors import InvalidArgument
-from hatchet.core.expressions import Use, check
+from hatchet.core.expressions import Use
 from hatchet.core.json_texts import check_json
+from hatchet.core.validation_limits import (
+    batch_mistakes,
+    concurrency_mistakes,
+    rate_limit_mistakes,
+    shared_rule_mistakes,
+)
+from hatchet.core.validation_texts import caught, expression_mistakes, quoted, shown
+from hatchet.core.validation_triggers import trigger_mistakes
 
 MAX_BACKOFF_FACTOR = 1000.0
 MAX_BACKOFF_SECONDS = 86_400
-MAX_PRIORITY = 3
 
 _NAME = re.compile(r"[A-Za-z0-9._-]+")
 _ACTION = re.compile(r"[^:\x00-\x1f\x7f]+(?::[^:\x00-\x1f\x7f]+){1,2}")
-_QUOTED = 80
 
 
 def is_name(text: str) -> bool:
@@ -65,12 +72,15 @@ def _mistakes(definition: WorkflowDefinition) -> Iterator[str]:
     if priority is not None and not DEFAULT_PRIORITY <= priority <= MAX_PRIORITY:
         yield f"default_priority must be between {DEFAULT_PRIORITY} and {MAX_PRIORITY}, not {priority}"
     if definition.input_json_schema is not None:
-        yield from _caught(check_json, definition.input_json_schema, "input_json_schema")
+        yield from caught(check_json, definition.input_json_schema, "input_json_schema")
     if definition.idempotency is not None:
         yield from (f"idempotency.{mistake}" for mistake in _idempotency_mistakes(definition.idempotency))
+    yield from concurrency_mistakes(definition.concurrency)
+    yield from shared_rule_mistakes(definition)
+    yield from trigger_mistakes(definition)
     for index, task in enumerate(definition.tasks):
         for mistake in _task_mistakes(task):
-            yield f"tasks[{index}] ({_shown(task.readable_id)}): {mistake}"
+            yield f"tasks[{index}] ({shown(task.readable_id)}): {mistake}"
     if definition.on_failure is not None:
         yield from (f"on_failure_task: {mistake}" for mistake in _on_failure_mistakes(definition.on_failure))
     yield from _graph_mistakes(definition)
@@ -79,8 +89,8 @@ def _mistakes(definition: WorkflowDefinition) -> Iterator[str]:
 def _idempotency_mistakes(idempotency: Idempotency) -> Iterator[str]:
     if not idempotency.expression:
         yield "expression: a CEL expression is required"
-    elif reason := check(idempotency.expression, Use.IDEMPOTENCY):
-        yield f"expression {_quoted(idempotency.expression)} {reason}"
+    else:
+        yield from expression_mistakes("expression", idempotency.expression, Use.IDEMPOTENCY)
     if idempotency.ttl_ms < 1:
         yield f"ttl_ms must be 1 or more, not {idempotency.ttl_ms}"
 
@@ -99,7 +109,7 @@ def _task_mistakes(task: TaskDefinition) -> Iterator[str]:
     if _ACTION.fullmatch(task.action) is None:
         yield _bad_action(task.action)
     for label in ("execution_timeout", "schedule_timeout"):
-        yield from (f"{label}: {mistake}" for mistake in _caught(parse_duration, getattr(task, label)))
+        yield from (f"{label}: {mistake}" for mistake in caught(parse_duration, getattr(task, label)))
     if task.retries < 0:
         yield f"retries must be 0 or more, not {task.retries}"
     factor, limit = task.backoff_factor, task.backoff_max_seconds
@@ -111,13 +121,17 @@ def _task_mistakes(task: TaskDefinition) -> Iterator[str]:
         if not slot_type or "\x00" in slot_type:
             yield "slot_requests: a slot type must not be empty or contain the null character"
         if units <= 0:
-            yield f"slot_requests: {_shown(slot_type)} must ask for 1 unit or more, not {units}"
+            yield f"slot_requests: {shown(slot_type)} must ask for 1 unit or more, not {units}"
     for wish in task.worker_labels:
         if not wish.key or "\x00" in wish.key or "\x00" in str(wish.value):
             yield "worker_labels: a key must not be empty, and neither key nor value may contain the null character"
+    yield from concurrency_mistakes(task.concurrency)
+    yield from rate_limit_mistakes(task.rate_limits)
+    if task.batch is not None:
+        yield from batch_mistakes(task, task.batch)
     for condition in task.conditions:
         for mistake in _condition_mistakes(condition, task):
-            yield f"conditions ({condition.kind.value.lower()} {_cut(condition.data_key)!r}): {mistake}"
+            yield f"conditions ({condition.kind.value.lower()} {quoted(condition.data_key)}): {mistake}"
 
 
 def _condition_mistakes(condition: Condition, task: TaskDefinition) -> Iterator[str]:
@@ -127,20 +141,20 @@ def _condition_mistakes(condition: Condition, task: TaskDefinition) -> Iterator[
     if not condition.data_key:
         yield "readable_data_key is required: the task finds the condition's data under it"
     use = Use.PARENT_CONDITION if condition.kind is Kind.PARENT else Use.USER_EVENT_CONDITION
-    if condition.expression and (reason := check(condition.expression, use)):
-        yield f"expression {_quoted(condition.expression)} {reason}"
+    if condition.expression:
+        yield from expression_mistakes("expression", condition.expression, use)
     if condition.kind is Kind.SLEEP:
-        yield from (f"sleep_for: {mistake}" for mistake in _caught(parse_duration, condition.sleep_for or ""))
+        yield from (f"sleep_for: {mistake}" for mistake in caught(parse_duration, condition.sleep_for or ""))
     if condition.kind is Kind.EVENT and not condition.event_key:
         yield "user_event_key is required"
     if condition.kind is Kind.PARENT and condition.parent not in task.parents:
-        yield f"parent_readable_id {_cut(condition.parent or '')!r} is not one of the task's parents"
+        yield f"parent_readable_id {quoted(condition.parent or '')} is not one of the task's parents"
 
 
 def _graph_mistakes(definition: WorkflowDefinition) -> Iterator[str]:
     names = [task.readable_id for task in definition.all_tasks]
     if repeated := sorted({name for name in names if names.count(name) > 1}):
-        yield f"tasks: readable ids must be unique, repeated: {_shown(', '.join(repeated))}"
+        yield f"tasks: readable ids must be unique, repeated: {shown(', '.join(repeated))}"
     yield from _edge_mistakes(definition.tasks)
 
 
@@ -150,38 +164,18 @@ def _edge_mistakes(tasks: Sequence[TaskDefinition]) -> Iterator[str]:
     for task in tasks:
         for parent in task.parents:
             if parent not in known:
-                edge = f"parent step '{_shown(parent)}' not found for step '{_shown(task.readable_id)}'"
+                edge = f"parent step '{shown(parent)}' not found for step '{shown(task.readable_id)}'"
                 yield f"dag parent not found: {edge}"
     ordered = topological(tasks)
     if len(ordered) < len(tasks) and len(known) == len(tasks):
         stuck = sorted(known - {task.readable_id for task in ordered})
         if all(parent in known for task in tasks for parent in task.parents):
-            yield f"tasks: the workflow has a cycle through or above: {_shown(', '.join(stuck))}"
-
-
-def _caught(check: Callable[..., object], *args: object) -> Iterator[str]:
-    try:
-        check(*args)
-    except InvalidArgument as error:
-        yield error.message
+            yield f"tasks: the workflow has a cycle through or above: {shown(', '.join(stuck))}"
 
 
 def _bad_name(label: str, name: str) -> str:
-    return f"{label} {_cut(name)!r} must consist of letters, digits, '.', '-' and '_', at least one"
+    return f"{label} {quoted(name)} must consist of letters, digits, '.', '-' and '_', at least one"
 
 
 def _bad_action(action: str) -> str:
-    return f"action {_cut(action)!r} must have 2 or 3 non-empty parts separated by colons, such as workflow:task"
-
-
-def _quoted(expression: str) -> str:
-    return repr(_cut(expression))
-
-
-def _shown(text: str) -> str:
-    """The text on one line, whatever a client sent: each mistake is one line (C-3.26)."""
-    return repr(_cut(text))[1:-1]
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= _QUOTED else text[:_QUOTED] + "…"
+    return f"action {quoted(action)} must have 2 or 3 non-empty parts separated by colons, such as workflow:task"

@@ -18,7 +18,7 @@ from hatchet.engine.rebuild import Rebuild, flight_of, parsed_labels
 from hatchet.engine.run_facts import LoadedRun, RunFacts
 from hatchet.store.pool import Database
 from hatchet.store.runs import resolve_ids
-from hatchet.store.tasks import append_note
+from hatchet.store.tasks import NewNote, append_notes
 
 ATTEMPTS = 5
 """How often a cancel looks again when the task moves on under it."""
@@ -61,12 +61,13 @@ class Control:
         self._clock = clock
         self._max_internal_retries = max_internal_retries
 
-    async def cancel(self, tenant_id: str, ids: Sequence[str]) -> list[str]:
+    async def cancel(self, tenant_id: str, ids: Sequence[str], kind: EventKind = EventKind.CANCELLED) -> list[str]:
         """Cancel runs or tasks; returns those of the ids of which something was cancelled.
 
         A run's id means all its tasks, a task's id that task, on which its dependants are cancelled too. Terminal tasks
         are left alone, unknown ids ignored (behaviour-core C-6.38). When this returns the cancel is committed, the
-        slots are free and the workers have been told (C-6.39). Cancelled tasks are not retried (C-6.28).
+        slots are free and the workers have been told (C-6.39). Cancelled tasks are not retried (C-6.28). ``kind``: why;
+        OUTRUN is what a concurrency rule does (C-9.27).
         """
         wanted = list(dict.fromkeys(normal for normal in map(parse_uuid, ids) if normal is not None))
         cancelled: set[str] = set()
@@ -75,7 +76,7 @@ class Control:
             if not pending:
                 break
             moved: set[str] = set()
-            cancels = await self._cancellations(tenant_id, pending)
+            cancels = await self._cancellations(tenant_id, pending, kind)
             written = await self._endings.end_all([cancel.ending for cancel in cancels])
             waited: list[Ending] = []
             for cancel, is_first in zip(cancels, written, strict=True):
@@ -97,7 +98,7 @@ class Control:
         if flight.is_released:
             return
         now = self._clock.now()
-        await append_note(self._database, tenant_id, task_id, flight.task.attempt, now, "SLOT_RELEASED")
+        await append_notes(self._database, [NewNote(tenant_id, task_id, flight.task.attempt, now, "SLOT_RELEASED")])
         owner = self._owners.get(tenant_id)
         if owner is not None:
             owner.slot_released(flight)
@@ -113,7 +114,8 @@ class Control:
         flight = await self._running(tenant_id, task_id)
         timeout_at = flight.timeout_at + increment_seconds
         now = self._clock.now()
-        await append_note(self._database, tenant_id, task_id, flight.task.attempt, now, "TIMEOUT_REFRESHED", timeout_at)
+        note = NewNote(tenant_id, task_id, flight.task.attempt, now, "TIMEOUT_REFRESHED", timeout_at)
+        await append_notes(self._database, [note])
         flight.timeout_at = max(flight.timeout_at, timeout_at)
         if self._owners.get(tenant_id) is None:
             self._bus.publish("touched", tenant=tenant_id, ids=[task_id])
@@ -128,11 +130,11 @@ class Control:
                 flight = Flight(tenant_id, task, state.worker_id, state.assigned_at, state.timeout_at or 0.0)
                 self._dispatch.cancel(tenant_id, flight)
 
-    async def _cancellations(self, tenant_id: str, ids: Sequence[str]) -> list[_Cancel]:
+    async def _cancellations(self, tenant_id: str, ids: Sequence[str], kind: EventKind) -> list[_Cancel]:
         resolved = await resolve_ids(self._database, tenant_id, ids)
         plain = [one.id for one in resolved if one.run_id is None]
         cancels = [
-            self._cancel(tenant_id, (state.id,), task, flight_of(tenant_id, state, task), state.started_at)
+            self._cancel(tenant_id, (state.id,), task, kind, flight_of(tenant_id, state, task), state.started_at)
             for state, task in (await self._rebuild.states(tenant_id, plain) if plain else [])
             if state.ended is None
         ]
@@ -141,10 +143,10 @@ class Control:
             if one.run_id is not None:
                 by_run.setdefault(one.run_id, set()).add(one.id)
         for run in await self._run_facts.load(tenant_id, list(by_run)) if by_run else []:
-            cancels.extend(self._of_run(tenant_id, run, by_run[run.row.id]))
+            cancels.extend(self._of_run(tenant_id, run, by_run[run.row.id], kind))
         return [cancel for cancel in cancels if cancel is not None]
 
-    def _of_run(self, tenant_id: str, run: LoadedRun, asked: set[str]) -> Iterator[_Cancel | None]:
+    def _of_run(self, tenant_id: str, run: LoadedRun, asked: set[str], kind: EventKind) -> Iterator[_Cancel | None]:
         """Every task that has not ended, or the named ones; what does not exist yet is created cancelled (C-6.44)."""
         labels = parsed_labels(run.row.labels)
         for index, facts in enumerate(run.state.tasks):
@@ -157,19 +159,21 @@ class Control:
             state = run.tasks[index]
             task = run.attempt(index, labels)
             where = None if facts.is_decided else State.PENDING
-            yield self._cancel(tenant_id, names, task, flight_of(tenant_id, state, task), state.started_at, where=where)
+            flight = flight_of(tenant_id, state, task)
+            yield self._cancel(tenant_id, names, task, kind, flight, state.started_at, where=where)
 
     def _cancel(
         self,
         tenant_id: str,
         asked: tuple[str, ...],
         task: ReadyTask,
+        kind: EventKind,
         read: Flight | None,
         started_at: float | None,
         *,
         where: State | None = None,
     ) -> _Cancel | None:
-        event = Event(EventKind.CANCELLED, self._clock.now())
+        event = Event(kind, self._clock.now())
         flight = self._flights.get(task.id) or read
         if flight is not None and flight.task.attempt != task.attempt:
             flight = None

@@ -10,20 +10,21 @@ import structlog
 
 from hatchet.core.clock import Clock
 from hatchet.core.errors import ResourceExhausted
-from hatchet.core.messages import Action, ActionKind, Send
-from hatchet.core.payloads import TaskPayload
+from hatchet.core.messages import ActionKind, Send
 from hatchet.core.transitions import Event, EventKind, State, decide
 from hatchet.engine.bus import Bus
 from hatchet.engine.component import Background
 from hatchet.engine.endings import Ending, Endings
 from hatchet.engine.inputs import Input, Inputs
 from hatchet.engine.memory import Flight, Flights, policy_of
+from hatchet.engine.parcels import Parcel, batch_action, cancel_action, start_action, submission
 from hatchet.engine.rebuild import Rebuild
 from hatchet.engine.workers import WorkerRecord, Workers
 
 log = structlog.get_logger("hatchet.engine")
 
-EMPTY = Input(TaskPayload("", ""), "")
+Elsewhere = dict[str, dict[str, str]]
+"""What to tell to other instances: by tenant and instance, by batch or task id, a task's id."""
 
 
 class Session:
@@ -32,12 +33,14 @@ class Session:
     def __init__(self, record: WorkerRecord, opened_at: float) -> None:
         self.record = record
         self.opened_at = opened_at
-        self.outbox: deque[tuple[Action, Flight | None]] = deque()
+        self.outbox: deque[Parcel] = deque()
         self.wake = asyncio.Event()
         self.is_closed = False
 
-    def push(self, action: Action, flight: Flight | None) -> None:
-        self.outbox.append((action, flight))
+    def push(self, parcel: Parcel) -> None:
+        for flight in parcel.flights:
+            flight.sent_on = self
+        self.outbox.append(parcel)
         self.wake.set()
 
     def close(self) -> None:
@@ -112,38 +115,56 @@ class Dispatch:
         await self._background.settle()
 
     async def deliver(self, flights: Sequence[Flight]) -> None:
-        """Send attempts to workers whose stream is here; the others are told to the instance that has it."""
+        """Send attempts to workers whose stream is here; the others are told to the instance that has it.
+
+        Those of one batch go in one message, in their order; all of them must be given together.
+        """
         missing: dict[str, list[Flight]] = {}
-        elsewhere: dict[str, list[str]] = {}
+        elsewhere: Elsewhere = {}
+        batches: dict[str, list[tuple[Flight, Input | None]]] = {}
         for flight in flights:
             if flight.worker_id not in self._sessions:
                 self._send_elsewhere(flight, elsewhere)
                 continue
             known = self._inputs.known(flight)
+            if flight.batch is not None:
+                batches.setdefault(flight.batch.id, []).append((flight, known))
             if known is None:
                 missing.setdefault(flight.tenant_id, []).append(flight)
-            else:
+            elif flight.batch is None:
                 self._send(flight, known)
         self._tell_elsewhere(elsewhere)
+        found: dict[str, Input] = {}
         for tenant_id, waiting in missing.items():
-            found = await self._inputs.read(tenant_id, waiting)
+            found |= await self._inputs.read(tenant_id, waiting)
             for flight in waiting:
-                if self._flights.get(flight.task.id) is flight:
+                if flight.batch is None and self._flights.get(flight.task.id) is flight:
                     self._send(flight, found[flight.task.id])
+        for members in batches.values():
+            self._send_batch([(flight, (known or found[flight.task.id]).text) for flight, known in members])
 
     def remind(self, flights: Sequence[Flight]) -> None:
         """Tell the instances that hold the workers' streams once more: the first message may have been lost."""
-        elsewhere: dict[str, list[str]] = {}
+        elsewhere: Elsewhere = {}
         for flight in flights:
             instance_id = self._listener_elsewhere(flight)
             if instance_id is not None:
-                elsewhere.setdefault(f"{flight.tenant_id}/{instance_id}", []).append(flight.task.id)
+                _name(flight, instance_id, elsewhere)
         self._tell_elsewhere(elsewhere)
 
     def cancel(self, tenant_id: str, flight: Flight) -> None:
-        """Tell the worker to stop an attempt (C-5.18 to C-5.22); it need not answer."""
+        """Tell the worker to stop an attempt that has ended (C-5.18 to C-5.22); it need not answer.
+
+        A worker cannot stop one attempt of a batch (C-16.34): it is told to stop the batch when all have ended.
+        """
         if flight.worker_id in self._sessions:
-            self._sessions[flight.worker_id][-1].push(_action(flight, EMPTY, ActionKind.CANCEL), None)
+            action = cancel_action(flight)
+            if flight.batch is not None:
+                if flight.batch.is_stopped or self._flights.in_batch(flight.batch.id):
+                    return
+                flight.batch.is_stopped = True
+                action = batch_action(flight, flight.batch, ActionKind.CANCEL_BATCH)
+            self._sessions[flight.worker_id][-1].push(Parcel(action))
             return
         if self._listener_elsewhere(flight) is not None:
             self._bus.publish(
@@ -156,15 +177,29 @@ class Dispatch:
             await wake.wait()
             wake.clear()
             while outbox and not session.is_closed:
-                action, flight = outbox[0]
-                if flight is None or self._flights.get(action.task_id) is flight:
-                    try:
-                        await send(action)
-                    except ResourceExhausted as error:
-                        # Too large for the transport (C-2.35): that one fails, the stream and those behind it go on.
-                        if flight is not None:
-                            self._background.spawn(self._hand_over_failed(flight, error.message))
+                parcel = outbox[0]
+                if not parcel.flights or self._is_wanted(parcel):
+                    await self._hand_over(parcel, send)
                 outbox.popleft()
+
+    def _is_wanted(self, parcel: Parcel) -> bool:
+        """Whether any of the attempts has not ended; those that have are left out."""
+        parcel.flights = [flight for flight in parcel.flights if self._flights.get(flight.task.id) is flight]
+        return bool(parcel.flights)
+
+    async def _hand_over(self, parcel: Parcel, send: Send) -> None:
+        while True:
+            try:
+                await send(parcel.action())
+            except ResourceExhausted as error:
+                # Too large for the transport (C-2.35): that one fails, the stream and those behind it go on. Of a batch
+                # the first half may be small enough; the others come again in another batch.
+                half = len(parcel.flights) // 2
+                parcel.flights, late = parcel.flights[:half], parcel.flights[half:]
+                self._background.spawn(self._hand_over_failed(late, error.message))
+                if parcel.flights:
+                    continue
+            return
 
     def _end(self, session: Session) -> None:
         sessions = self._sessions.get(session.record.id, [])
@@ -178,42 +213,52 @@ class Dispatch:
         self._workers.session_ended(session.record)
         self._background.spawn(self._after_end(session, unsent))
 
-    async def _after_end(self, session: Session, unsent: list[tuple[Action, Flight | None]]) -> None:
+    async def _after_end(self, session: Session, unsent: list[Parcel]) -> None:
         others = self._sessions.get(session.record.id)
         log.info("a worker's stream ended", worker=session.record.id, name=session.record.row.name)
         try:
-            for action, flight in unsent:
+            for parcel in unsent:
                 if others:
-                    if flight is not None:
-                        flight.sent_on = others[-1]
-                    others[-1].push(action, flight)
-                elif flight is not None:
-                    await self._hand_over_failed(flight, "its stream ended before the task was sent")
+                    others[-1].push(parcel)
+                elif parcel.flights:
+                    await self._hand_over_failed(parcel.flights, "its stream ended before the task was sent")
         finally:
             await self._workers.session_closed(session.record)
 
-    async def _hand_over_failed(self, flight: Flight, cause: str) -> None:
+    async def _hand_over_failed(self, flights: Sequence[Flight], cause: str) -> None:
         event = Event(EventKind.HAND_OVER_FAILED, self._clock.now(), payload=cause)
-        policy = policy_of(flight.task, self._max_internal_retries)
-        decision = decide(State.RUNNING, event, policy, flight.counters)
-        if decision is not None:
-            await self._endings.end(Ending(flight.tenant_id, flight.task, decision, event.at))
+        endings: list[Ending] = []
+        for flight in flights:
+            policy = policy_of(flight.task, self._max_internal_retries)
+            decision = decide(State.RUNNING, event, policy, flight.counters)
+            if decision is not None:
+                endings.append(Ending(flight.tenant_id, flight.task, decision, event.at))
+        await self._endings.end_all(endings)
 
     def _send(self, flight: Flight, sent: Input) -> None:
-        sessions = self._sessions.get(flight.worker_id)
-        if not sessions:
-            self._background.spawn(self._hand_over_failed(flight, "its worker has no open stream"))
-            return
-        session = sessions[-1]
-        flight.sent_on = session
-        session.push(_action(flight, sent, ActionKind.START), flight)
+        self._push(flight.worker_id, Parcel(start_action(flight, sent), [flight]))
 
-    def _send_elsewhere(self, flight: Flight, elsewhere: dict[str, list[str]]) -> None:
+    def _send_batch(self, members: Sequence[tuple[Flight, str]]) -> None:
+        """``members``: the attempts of one batch that go, each with its payload."""
+        flights = [flight for flight, _ in members if self._flights.get(flight.task.id) is flight]
+        if flights and (batch := flights[0].batch) is not None:
+            action = batch_action(flights[0], batch, ActionKind.START_BATCH)
+            texts = {flight.task.id: text for flight, text in members}
+            self._push(flights[0].worker_id, Parcel(action, flights, texts))
+
+    def _push(self, worker_id: str, parcel: Parcel) -> None:
+        sessions = self._sessions.get(worker_id)
+        if sessions:
+            sessions[-1].push(parcel)
+        else:
+            self._background.spawn(self._hand_over_failed(parcel.flights, "its worker has no open stream"))
+
+    def _send_elsewhere(self, flight: Flight, elsewhere: Elsewhere) -> None:
         instance_id = self._listener_elsewhere(flight)
         if instance_id is None:
-            self._background.spawn(self._hand_over_failed(flight, "its worker has no open stream"))
+            self._background.spawn(self._hand_over_failed([flight], "its worker has no open stream"))
             return
-        elsewhere.setdefault(f"{flight.tenant_id}/{instance_id}", []).append(flight.task.id)
+        _name(flight, instance_id, elsewhere)
 
     def _listener_elsewhere(self, flight: Flight) -> str | None:
         """The other instance that holds the stream of the flight's worker; None when there is none."""
@@ -221,10 +266,10 @@ class Dispatch:
         instance_id = record.row.listener_instance if record is not None else None
         return None if instance_id == self._instance_id else instance_id
 
-    def _tell_elsewhere(self, elsewhere: dict[str, list[str]]) -> None:
+    def _tell_elsewhere(self, elsewhere: Elsewhere) -> None:
         for key, tasks in elsewhere.items():
             tenant_id, instance_id = key.split("/")
-            self._bus.publish_ids("deliver", tasks, tenant=tenant_id, to=instance_id)
+            self._bus.publish_ids("deliver", list(tasks.values()), tenant=tenant_id, to=instance_id)
 
     def _deliver_for_owner(self, message: dict[str, object]) -> None:
         ids = message.get("ids")
@@ -232,16 +277,20 @@ class Dispatch:
             self._background.spawn(self.deliver_rows(str(message["tenant"]), ids))
 
     async def deliver_rows(self, tenant_id: str, task_ids: Sequence[str]) -> None:
-        """Send attempts that another instance assigned to workers whose stream is here, unless that was done."""
+        """Send attempts that another instance assigned to workers whose stream is here, unless that was done.
+
+        Of a batch all are sent, because the ids may have come in several messages.
+        """
         fresh = []
-        for flight in await self._rebuild.flights(tenant_id, task_ids):
+        told = await self._rebuild.flights(tenant_id, task_ids)
+        for flight in await self._rebuild.whole_batches(tenant_id, told):
             known = self._flights.get(flight.task.id)
             if known is not None and known.task.attempt >= flight.task.attempt:
                 continue
             if flight.worker_id in self._sessions and not flight.is_confirmed:
                 self._flights.put(flight)
                 fresh.append(flight)
-        await self.deliver(fresh)
+        await self.deliver(sorted(fresh, key=submission))
 
     def _cancel_for_other(self, message: dict[str, object]) -> None:
         worker_id = str(message["worker"])
@@ -252,26 +301,7 @@ class Dispatch:
             self.cancel(str(message["tenant"]), flight)
 
 
-def _action(flight: Flight, sent: Input, kind: ActionKind) -> Action:
-    task, version, payload = flight.task, flight.task.version, sent.payload
-    step = task.step
-    return Action(
-        kind=kind,
-        tenant_id=flight.tenant_id,
-        run_id=task.run_id or task.id,
-        task_id=task.id,
-        step_id=step.id,
-        readable_id=step.definition.readable_id,
-        action=step.definition.action,
-        workflow_id=version.workflow_id,
-        version_id=version.id,
-        retry_count=task.attempt,
-        priority=task.priority,
-        payload=sent.text,
-        additional_metadata=payload.additional_metadata,
-        inserted_at=task.created_at,
-        parent_run_id=payload.parent_run_id,
-        parent_task_id=payload.parent_task_id,
-        child_index=payload.child_index,
-        child_key=payload.child_key,
-    )
+def _name(flight: Flight, instance_id: str, elsewhere: Elsewhere) -> None:
+    """Of a batch one attempt is enough: its instance looks for the others."""
+    key = flight.task.id if flight.batch is None else flight.batch.id
+    elsewhere.setdefault(f"{flight.tenant_id}/{instance_id}", {}).setdefault(key, flight.task.id)

@@ -42,7 +42,7 @@ class Inputs:
         task = flight.task
         if task.run_id is None:
             payload = self._payloads.take(task.id)
-            return None if payload is None else Input(payload, action_payload(payload.input))
+            return None if payload is None else Input(payload, action_payload(payload.input, payload.filter_payload))
         run = self._runs.get(task.run_id)
         if run is None or run.payload is None or task.step.definition.conditions:
             return None
@@ -55,7 +55,7 @@ class Inputs:
         found: dict[str, Input] = {}
         if plain:
             for task_id, payload in (await task_payloads(self._database, tenant_id, plain)).items():
-                found[task_id] = Input(payload, action_payload(payload.input))
+                found[task_id] = Input(payload, action_payload(payload.input, payload.filter_payload))
         of_runs = [flight for flight in flights if flight.task.run_id is not None]
         if of_runs:
             found |= await self._read_runs(tenant_id, of_runs)
@@ -185,4 +185,4 @@ def _input(
     errors = None
     if index == version.graph.on_failure:
         errors = {name: end.error or "" for name, end in parents.items() if end.outcome.status is RunStatus.FAILED}
-    return Input(payload, run_action_payload(payload.input, parents, triggers, errors))
+    return Input(payload, run_action_payload(payload.input, parents, triggers, errors, payload.filter_payload))

@@ -22,7 +22,7 @@ class Stream(Protocol):
 class Batch:
     """Attempts that were given to a worker together (behaviour-core C-16)."""
 
-    __slots__ = ("flushed_at", "id", "key", "open", "reason", "size")
+    __slots__ = ("flushed_at", "id", "is_stopped", "key", "open", "reason", "size")
 
     def __init__(self, id: str, key: str, reason: str, size: int, flushed_at: float) -> None:  # noqa: A002
         self.id = id
@@ -34,6 +34,8 @@ class Batch:
         self.flushed_at = flushed_at
         self.open = 0
         """How many of them have not ended: the slot is free when it is none (C-16.32)."""
+        self.is_stopped = False
+        """Whether its worker was told to stop it."""
 
 
 class Flight:
@@ -82,6 +84,8 @@ class Flights:
 
     def __init__(self) -> None:
         self._by_task: dict[str, Flight] = {}
+        self._in_batch: dict[str, int] = {}
+        """Batch id to the number of its flights here, where there are any."""
 
     def __len__(self) -> int:
         return len(self._by_task)
@@ -92,8 +96,17 @@ class Flights:
     def get(self, task_id: str) -> Flight | None:
         return self._by_task.get(task_id)
 
+    def in_batch(self, batch_id: str) -> int:
+        """How many flights of the batch are known here."""
+        return self._in_batch.get(batch_id, 0)
+
     def put(self, flight: Flight) -> None:
+        """Know a flight; its batch does not change from now on."""
+        before = self._by_task.get(flight.task.id)
+        if before is not None:
+            self._count(before, -1)
         self._by_task[flight.task.id] = flight
+        self._count(flight, 1)
 
     def end(self, task_id: str, attempt: int) -> Flight | None:
         """Forget the flight of that attempt; None when this instance does not have it."""
@@ -101,7 +114,17 @@ class Flights:
         if flight is None or flight.task.attempt != attempt:
             return None
         del self._by_task[task_id]
+        self._count(flight, -1)
         return flight
+
+    def _count(self, flight: Flight, change: int) -> None:
+        if flight.batch is None:
+            return
+        count = self._in_batch.get(flight.batch.id, 0) + change
+        if count:
+            self._in_batch[flight.batch.id] = count
+        else:
+            self._in_batch.pop(flight.batch.id, None)
 
 
 class PayloadCache:
@@ -158,6 +181,10 @@ class Owner(Protocol):
         """The pauses of all workflows were read, by workflow id."""
         ...
 
+    async def limits_changed(self, keys: list[str]) -> None:
+        """These rate limits were put, paused or deleted: their rows tell."""
+        ...
+
     def worker_changed(self, worker_id: str) -> None:
         """A worker appeared, vanished, paused, or its stream opened or closed."""
         ...
@@ -196,7 +223,7 @@ class Owners:
 
 
 def policy_of(task: ReadyTask, max_internal_retries: int) -> Policy:
-    """The retry policy of a task's definition."""
+    """The retry policy of a task's definition; an attempt of a batch task is one of a batch (C-6.32)."""
     definition = task.step.definition
     return Policy(
         definition.retries,
@@ -204,4 +231,5 @@ def policy_of(task: ReadyTask, max_internal_retries: int) -> Policy:
         definition.backoff_max_seconds,
         definition.execution_timeout,
         max_internal_retries,
+        is_batched=definition.batch is not None,
     )

@@ -14,13 +14,15 @@ from hatchet.core.messages import RunDetails, TaskDetail
 from hatchet.core.payloads import TaskPayload
 from hatchet.core.ready_queue import ReadyTask
 from hatchet.core.run_tasks import Decision, Verdict
-from hatchet.core.statuses import Outcome, RunStatus
+from hatchet.core.statuses import Outcome, RunStatus, TaskEventType
 from hatchet.engine.rebuild import Rebuild
 from hatchet.engine.run_facts import LoadedRun, RunFacts
 from hatchet.store.gaps import read_gaps
 from hatchet.store.pool import Database, Row
 from hatchet.store.runs import resolve_ids, run_payloads
 from hatchet.store.tasks import payloads
+
+_WAITED = TaskEventType.WAITING_FOR_BATCH.value
 
 
 class Reading:
@@ -98,6 +100,8 @@ class Reading:
         [(_, task)] = await self._rebuild.states(tenant_id, [str(normal)])
         if task.run_id is not None:
             facts = await self._with_queue_times(tenant_id, task, facts)
+        if task.step.definition.batch is not None:
+            facts = [replace(attempt, is_buffered=_is_buffered(attempt, task)) for attempt in facts]
         gaps = await read_gaps(self._database, tenant_id, task.step.definition.action, created_at)
         return history(created_at, facts, gaps)
 
@@ -106,6 +110,14 @@ def _decided_at(facts: AttemptFacts, decision: Decision) -> AttemptFacts:
     """The attempt that parents and conditions let run, with the time at which they did."""
     is_queued = decision.verdict is Verdict.QUEUE
     return replace(facts, ready_at=decision.at if is_queued else None)
+
+
+def _is_buffered(facts: AttemptFacts, task: ReadyTask) -> bool:
+    """Whether an attempt of a batch task came as far as its buffer; who waits for something else before has no row."""
+    if facts.batch_reason is not None or any(kind == _WAITED for kind, _, _ in facts.notes):
+        return True
+    limits = task.limits
+    return limits.error is None and not limits.asks and not limits.units
 
 
 def _details(run_id: str, payload: TaskPayload, status: RunStatus, tasks: list[TaskDetail]) -> RunDetails:
@@ -147,5 +159,6 @@ def _facts(row: Row, before: AttemptFacts | None) -> AttemptFacts:
         finished_at=row["finished_at"],
         retry_at=row["retry_at"],
         error=row["error"],
-        notes=tuple((kind, float(at)) for kind, at in orjson.loads(row["notes"])),
+        notes=tuple((kind, float(at), message) for kind, at, message in orjson.loads(row["notes"])),
+        batch_reason=row["batch_reason"],
     )

@@ -10,7 +10,7 @@ from hatchet.core.definitions import StoredVersion
 from hatchet.core.labels import DesiredLabels, from_data, merged
 from hatchet.core.limits import from_text
 from hatchet.core.ready_queue import ReadyTask
-from hatchet.engine.memory import Flight
+from hatchet.engine.memory import Batch, Flight
 from hatchet.engine.registration import Registration
 from hatchet.store.pool import Database
 from hatchet.store.tasks import TaskState, task_states
@@ -38,6 +38,16 @@ class Rebuild:
                 found.append(flight)
         return found
 
+    async def whole_batches(self, tenant_id: str, flights: Sequence[Flight]) -> list[Flight]:
+        """``flights`` with those that are in a batch with one of them and still with its worker."""
+        batches = list({flight.batch.id for flight in flights if flight.batch is not None})
+        if not batches:
+            return list(flights)
+        known = {flight.task.id for flight in flights}
+        rows = await self._database.fetch("task_batch_members", tenant_id, batches)
+        others = await self.flights(tenant_id, list({str(row["task_id"]) for row in rows} - known))
+        return [*flights, *(one for one in others if one.batch is not None and one.batch.id in batches)]
+
 
 def flight_of(tenant_id: str, state: TaskState, task: ReadyTask) -> Flight | None:
     """The flight of a task whose current attempt is with a worker; None when it waits or has ended."""
@@ -47,7 +57,15 @@ def flight_of(tenant_id: str, state: TaskState, task: ReadyTask) -> Flight | Non
     flight.started_at = state.started_at
     flight.is_confirmed = state.started_at is not None
     flight.is_released = state.is_released
+    flight.batch = batch_of(task, state.batch_id, state.assigned_at)
     return flight
+
+
+def batch_of(task: ReadyTask, batch_id: str | None, assigned_at: float) -> Batch | None:
+    """The batch in which an attempt was given to its worker, as far as its row tells."""
+    if batch_id is None:
+        return None
+    return Batch(batch_id, task.limits.batch_key or "", "", 0, assigned_at)
 
 
 def _task(state: TaskState, version: StoredVersion) -> ReadyTask:

@@ -15,7 +15,7 @@ from hatchet.core.ready_queue import ReadyTask
 from hatchet.engine.adoption import adopt
 from hatchet.engine.memory import Flight
 from hatchet.engine.pausing import Pausing
-from hatchet.engine.rebuild import Rebuild, flight_of, ready_task
+from hatchet.engine.rebuild import Rebuild, batch_of, flight_of, ready_task
 from hatchet.engine.registration import Registration
 from hatchet.engine.run_facts import RunFacts
 from hatchet.engine.schedule import TenantScheduler
@@ -45,6 +45,7 @@ async def recover(
     tenant_id = scheduler.tenant_id
     since = scheduler.lease.low_watermark or NOTHING
     await pausing.refresh(tenant_id)
+    await scheduler.limit_rows.read_all()
     open_rows = await database.fetch("task_open_assignments", tenant_id, since)
     await workers.refresh(tenant_id, list({str(row["worker_id"]) for row in open_rows}))
     running = await _tasks(registration, open_rows, "assigned_at")
@@ -57,6 +58,7 @@ async def recover(
     scheduler.loaded()
     runs = await _load_runs(scheduler, database, run_facts, since)
     await _load_reopened(scheduler, database, rebuild, run_facts, again)
+    scheduler.gates.filled()
     log.info(
         "scheduling for a tenant",
         tenant=tenant_id,
@@ -156,4 +158,5 @@ def _flight(tenant_id: str, row: Row, task: ReadyTask) -> Flight:
     flight.started_at = row["started_at"]
     flight.is_confirmed = row["started_at"] is not None
     flight.is_released = row["is_released"]
+    flight.batch = batch_of(task, str(row["batch_id"]) if row["batch_id"] is not None else None, row["assigned_at"])
     return flight

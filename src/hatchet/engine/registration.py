@@ -1,4 +1,4 @@
-"""Registration of workflows and look-up of their versions (behaviour-core C-3.29 to C-3.32).
+"""Registration of workflows and look-up of their versions (behaviour-core C-3.29 to C-3.38).
 
 Invariants: concurrent equal registrations agree on one version; a definition is compared with the newest version only,
 so going back to an older one makes a new version; what this instance registered is what its look-ups return afterwards.
@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from hatchet.core.clock import Clock, Ids
-from hatchet.core.definitions import StoredVersion, WorkflowDefinition, checksum
+from hatchet.core.definitions import StoredVersion, WorkflowDefinition, checksum, shared_rules
 from hatchet.core.rules import ConcurrencyRule
 from hatchet.core.validation import is_name, validate
 from hatchet.store.definitions import add_version, latest_versions, versions_by_id
 from hatchet.store.pool import Database
-from hatchet.store.tenant_rules import tenant_rules
+from hatchet.store.tenant_rules import put_tenant_rules, tenant_rules
 
 _Key = TypeVar("_Key")
 _Value = TypeVar("_Value")
@@ -49,6 +49,7 @@ class Registration:
         self._latest: OrderedDict[tuple[str, str], _Latest] = OrderedDict()
         self._versions: OrderedDict[str, StoredVersion] = OrderedDict()
         self._shared: OrderedDict[str, _Shared] = OrderedDict()
+        self._shared_writes = 0
 
     async def put(self, tenant_id: str, definition: WorkflowDefinition) -> StoredVersion:
         """Register ``definition``: its version, a new one only if the newest differs (C-3.30).
@@ -57,6 +58,8 @@ class Registration:
         """
         validate(definition)
         now = self._clock.now()
+        # First: whoever sees the new version must find its rules.
+        await self._share(tenant_id, shared_rules(definition), now)
         newest = (await latest_versions(self._database, tenant_id, [definition.name])).get(definition.name)
         # Most calls are restarts of workers that register what is there already: they take no lock and write nothing.
         if newest is not None and newest.checksum == checksum(definition):
@@ -65,6 +68,21 @@ class Registration:
             version = await add_version(self._database, self._ids, tenant_id, definition, now=now)
         self._remember_latest(version, now)
         return version
+
+    async def _share(self, tenant_id: str, declared: Mapping[str, ConcurrencyRule], now: float) -> None:
+        """The latest registration decides about shared rules, also when its version is known (C-3.38)."""
+        if not declared:
+            return
+        stored = await tenant_rules(self._database, tenant_id)
+        changed = [rule for name, rule in declared.items() if stored.get(name) != rule]
+        if not changed:
+            return
+        try:
+            await put_tenant_rules(self._database, tenant_id, changed, now=now)
+        finally:
+            # Also after a failure: the answer may have been lost on the way.
+            self._shared_writes += 1
+            self._shared.pop(tenant_id, None)
 
     async def latest(self, tenant_id: str, names: Sequence[str]) -> dict[str, StoredVersion]:
         """The newest version by name; unknown names are absent. An answer may be 5 seconds old, "unknown" never is."""
@@ -87,9 +105,12 @@ class Registration:
         now = self._clock.now()
         known = self._shared.get(tenant_id)
         if known is None or now >= known.expires_at:
+            writes = self._shared_writes
             known = _Shared(await tenant_rules(self._database, tenant_id), now + LATEST_SECONDS)
-            self._shared[tenant_id] = known
-            _bound(self._shared, tenant_id, self._cache_size)
+            # An answer from before a write of this instance must not outlive it.
+            if writes == self._shared_writes:
+                self._shared[tenant_id] = known
+                _bound(self._shared, tenant_id, self._cache_size)
         return known.rules
 
     async def versions(self, ids: Collection[str]) -> dict[str, StoredVersion]:

@@ -6,7 +6,7 @@ A report ends an attempt at most once; late, stale and repeated reports change n
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import orjson
 import structlog
@@ -78,26 +78,22 @@ class Reports:
 
         Raises InvalidArgument when a task is not the tenant's, after the others were taken.
         """
+        known = [(report, self._known(tenant_id, report)) for report in reports]
+        unknown = [report for report, flight in known if flight is None]
+        read = await self._read(tenant_id, unknown)
         endings: list[Ending] = []
-        unknown: list[TaskReport] = []
-        for report in reports:
-            flight = self._known(tenant_id, report)
-            if flight is None and report.kind is not ReportKind.ACKNOWLEDGED:
-                unknown.append(report)
-            elif (ending := self._taken(report, flight)) is not None:
+        for report, flight in known:
+            ending = self._taken(report, flight or _about(report, read.get(report.task_id)))
+            if ending is not None:
                 endings.append(ending)
-        alone = [self.report(tenant_id, report) for report in unknown]
-        written, *answers = await asyncio.gather(self._endings.end_all(endings), *alone, return_exceptions=True)
-        if isinstance(written, list):
-            self.late += written.count(False)
-        for answer in (written, *answers):
-            if isinstance(answer, BaseException):
-                raise answer
+        self.late += (await self._endings.end_all(endings)).count(False)
+        for report in unknown:
+            _check_known(report, read)
 
     def _known(self, tenant_id: str, report: TaskReport) -> Flight | None:
         """The running attempt that the report is about, if this instance holds it."""
         flight = self._flights.get(report.task_id)
-        return flight if flight is not None and flight.tenant_id == tenant_id and _is_current(flight, report) else None
+        return _about(report, flight) if flight is not None and flight.tenant_id == tenant_id else None
 
     def _taken(self, report: TaskReport, flight: Flight | None) -> Ending | None:
         """What is left to write of a report: the end of its attempt, or nothing."""
@@ -118,14 +114,15 @@ class Reports:
 
     async def _from_rows(self, tenant_id: str, report: TaskReport) -> Flight | None:
         """The running attempt that the report is about, according to the rows; None when there is none (any more)."""
-        if report.kind is ReportKind.ACKNOWLEDGED:
-            return None
-        states = await self._rebuild.states(tenant_id, [report.task_id])
-        if not states:
-            raise InvalidArgument(f"unknown task: {report.task_id}; it is not a task of this tenant")
-        [(state, task)] = states
-        flight = flight_of(tenant_id, state, task)
-        return flight if flight is not None and _is_current(flight, report) else None
+        read = await self._read(tenant_id, [report])
+        _check_known(report, read)
+        return _about(report, read.get(report.task_id))
+
+    async def _read(self, tenant_id: str, reports: Sequence[TaskReport]) -> dict[str, Flight | None]:
+        """The running attempts of the tenant's tasks among those reported on, by task id; None where there is none."""
+        ids = [report.task_id for report in reports if report.kind is not ReportKind.ACKNOWLEDGED]
+        states = await self._rebuild.states(tenant_id, ids) if ids else []
+        return {state.id: flight_of(tenant_id, state, task) for state, task in states}
 
     def _started(self, flight: Flight, report: TaskReport) -> None:
         """The first STARTED of an attempt counts (C-5.26, C-5.27). A lost row is sent again or repaired."""
@@ -188,8 +185,24 @@ class Reports:
         return [None] * len(batch)
 
 
-def _is_current(flight: Flight, report: TaskReport) -> bool:
-    return report.retry_count is None or report.retry_count == flight.task.attempt
+def _about(report: TaskReport, flight: Flight | None) -> Flight | None:
+    """``flight`` if the report is about it, None if it is about an earlier attempt.
+
+    The batch tells the attempt, because clients do not count the retries of a batch's items (C-16.27). Who names
+    another batch and no attempt cannot mean this one.
+    """
+    if flight is None:
+        return None
+    if report.batch_id is not None:
+        if flight.batch is not None and flight.batch.id == report.batch_id:
+            return flight
+        return flight if report.retry_count == flight.task.attempt else None
+    return flight if report.retry_count in (None, flight.task.attempt) else None
+
+
+def _check_known(report: TaskReport, read: Mapping[str, Flight | None]) -> None:
+    if report.kind is not ReportKind.ACKNOWLEDGED and report.task_id not in read:
+        raise InvalidArgument(f"unknown task: {report.task_id}; it is not a task of this tenant")
 
 
 def _storable_error(text: str) -> str:

@@ -54,7 +54,9 @@ class RunBook:
         bus: Bus,
         clock: Clock,
         enqueue: Enqueue,
+        closed: Callable[[str], None],
     ) -> None:
+        """``closed`` is called with the id of a run whose tasks have all ended."""
         self._tenant_id = tenant_id
         self._lease = lease
         self._runs = runs
@@ -63,6 +65,7 @@ class RunBook:
         self._bus = bus
         self._clock = clock
         self._enqueue = enqueue
+        self._closed = closed
         self._mine: dict[str, OpenRun] = {}
         self._reopened: dict[str, float] = {}
         """What was replayed, and when."""
@@ -143,6 +146,13 @@ class RunBook:
                 # The ends are committed, and the other runs have nothing to do with it.
                 log.error("could not go on with a run, trying again", run=run_id, exc_info=error)
                 self._unsettled.setdefault(run_id, []).extend(indexes)
+
+    def given(self, task: ReadyTask, worker_id: str) -> None:
+        """A task is with a worker; where runs are sticky that is where its children should go (C-11.11)."""
+        if task.run_id is not None and task.version.sticky is not None:
+            run = self._mine.get(task.run_id)
+            if run is not None:
+                run.workers[task.step.index] = worker_id
 
     def retried(self, task: ReadyTask) -> None:
         """A further attempt of a task is open."""
@@ -263,6 +273,7 @@ class RunBook:
         self._runs.remove(run.id)
         self._waits.forget(run.id)
         self._sleeps.forget(run.id)
+        self._closed(run.id)
         replayed_at = self._reopened.pop(run.id, None)
         at, status = run.state.finished_at(), run.state.status()
         if not self._writes.add(RunEnding(run.id, status, at, run.state.attempts())):

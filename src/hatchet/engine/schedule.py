@@ -1,44 +1,47 @@
-"""Stations 2 and 3: one tenant's ready tasks, its workers' free slots, and the loop that joins them.
+"""Stations 2 and 3 for one tenant: what waits for a worker, who may take it, which attempt goes where.
 
-The scheduler of a tenant runs in the instance that holds the tenant's lease. Everything in it is rebuilt from rows at
-take-over (:mod:`hatchet.engine.recovery`); timeouts and lost workers are watched by :mod:`hatchet.engine.watch`.
+Owned by the instance that holds the tenant's lease. Everything here is rebuilt from rows at take-over
+(:mod:`hatchet.engine.recovery`); every assignment is written under the lease's epoch before a worker hears of it.
+What an attempt passes before the queue is in :mod:`hatchet.engine.gates`, the way to a worker in
+:mod:`hatchet.engine.assigning`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Protocol
+from collections.abc import Awaitable, Callable, Mapping
 
 import structlog
 
-from hatchet.core.clock import Clock
-from hatchet.core.errors import Unavailable
+from hatchet.core.clock import Clock, Ids
 from hatchet.core.held import HeldTasks, Pause
 from hatchet.core.messages import EventRecord
-from hatchet.core.placement import WorkerPool, WorkerSlots, place
-from hatchet.core.ready_queue import GONE, ReadyQueues, ReadyTask
+from hatchet.core.placement import WorkerPool, WorkerSlots
+from hatchet.core.ready_queue import ReadyQueues, ReadyTask
+from hatchet.core.reasons import Waiting
+from hatchet.core.statuses import Outcome
 from hatchet.core.transitions import Decision
+from hatchet.engine.assigning import Assigning, Deliverer
 from hatchet.engine.backoff import Backoff
 from hatchet.engine.batcher import Pace
-from hatchet.engine.memory import Flight, Flights
+from hatchet.engine.gates import Gates
+from hatchet.engine.limit_rows import LimitRows
+from hatchet.engine.memory import Batch, Flight, Flights
 from hatchet.engine.open_runs import OpenRun
 from hatchet.engine.run_book import RunBook
+from hatchet.engine.task_notes import TaskNotes
+from hatchet.engine.verdicts import Verdicts
 from hatchet.engine.workers import WorkerRecord, Workers
-from hatchet.store.leases import HeldLease, still_held
+from hatchet.store.leases import HeldLease
 from hatchet.store.pool import Database
-from hatchet.store.tasks import NewAssignment, assign
 
 log = structlog.get_logger("hatchet.engine")
 
 RETRY_SECONDS = 0.2
-
-
-class Deliverer(Protocol):
-    """What the scheduler needs of :class:`hatchet.engine.dispatch.Dispatch`."""
-
-    async def deliver(self, flights: Sequence[Flight]) -> None: ...
+SHORTEST_DELAY, LONGEST_DELAY = 0.001, 60.0
+KEEPS_PLACES = (Outcome.REASSIGNED, Outcome.COULD_NOT_SEND)
+"""An attempt that went back by the engine's own doing never left its groups (C-9.26)."""
 
 
 class TenantScheduler:
@@ -56,6 +59,9 @@ class TenantScheduler:
         dispatch: Deliverer,
         clock: Clock,
         make_runs: Callable[[TenantScheduler], RunBook],
+        verdicts: Verdicts,
+        notes: TaskNotes,
+        ids: Ids,
         flush_gap: float,
         flush_maximum: int,
         lost: Callable[[str], Awaitable[None]],
@@ -68,25 +74,43 @@ class TenantScheduler:
         self.held = HeldTasks()
         self.pool = WorkerPool()
         self.flying: dict[str, Flight] = {}
+        self._batches: dict[str, Batch] = {}
         self.touched_ids: set[str] = set()
         self.is_loading = True
-        self._placing: dict[str, ReadyTask] = {}
+        self.gates = Gates(
+            self.queues,
+            self.held,
+            clock,
+            outrun=verdicts.outrun,
+            refuse=verdicts.refuse,
+            parked=notes.parked,
+            wake=self.look,
+        )
+        self.limit_rows = LimitRows(tenant_id, lease, self.gates.limits, database)
+        self.waits_for_batch = notes.waits_for_batch
         self._early: list[ReadyTask] = []
         self._early_runs: list[OpenRun] = []
         self._early_events: list[EventRecord] = []
-        self._database = database
-        self._writer = writer
         self._workers = workers
         self._flights = flights
-        self._dispatch = dispatch
         self._clock = clock
+        self._verdicts = verdicts
         self._pace = Pace(flush_gap)
-        self._flush_maximum = flush_maximum
-        self._lost = lost
         self._wake = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
+        self._armed_for: float | None = None
         self._task: asyncio.Task[None] | None = None
         self._is_stopped = False
+        self._assigning = Assigning(
+            self,
+            database=database,
+            writer=writer,
+            dispatch=dispatch,
+            clock=clock,
+            ids=ids,
+            maximum=flush_maximum,
+            lost=lost,
+        )
         self.runs = make_runs(self)
         """The open runs of several tasks."""
 
@@ -96,17 +120,20 @@ class TenantScheduler:
         if self.is_loading:
             self._early.extend(tasks)
             return
-        for task in tasks:
-            if not self.knows(task.id):
-                self._line_up(task)
-        self._wake.set()
+        fresh = [task for task in tasks if not self.knows(task.id)]
+        self.gates.expect(fresh)
+        for task in fresh:
+            self.gates.enter(task)
+        self._arm()
 
     def opened(self, runs: list[OpenRun]) -> None:
         if self.is_loading:
             self._early_runs.extend(runs)
             return
         for run in runs:
+            self.gates.run_opened(run)
             self.runs.opened(run)
+        self._arm()
 
     def ended(self, task: ReadyTask, decision: Decision, at: float, following: ReadyTask | None) -> None:
         if self.is_loading:
@@ -114,16 +141,22 @@ class TenantScheduler:
             return
         self.forget(task.id, task.attempt)
         if following is not None:
+            if decision.outcome not in KEEPS_PLACES:
+                self.gates.gave_up(task.id)
             self.runs.retried(following)
             self.enqueue(following)
-        elif task.run_id is not None:
-            if task.run_id in self.runs:
-                self.runs.ended(task, decision.outcome, at, decision.output, decision.error)
-            else:
-                self.touched_ids.add(task.id)
         else:
+            self.gates.left(task.id)
+            self._ended_for_good(task, decision, at)
+        self.look()
+
+    def _ended_for_good(self, task: ReadyTask, decision: Decision, at: float) -> None:
+        if task.run_id is None:
             self.runs.closed(task.id)
-        self._wake.set()
+        elif task.run_id in self.runs:
+            self.runs.ended(task, decision.outcome, at, decision.output, decision.error)
+        else:
+            self.touched_ids.add(task.id)
 
     def settle(self) -> None:
         self.runs.settle()
@@ -143,10 +176,20 @@ class TenantScheduler:
         if self.held.paused() - before:
             for task in [task for task in self.queues if self.held.is_paused(task)]:
                 self.queues.discard(task.id)
-                self.held.push(task)
+                self.gates.held(task)
+            self.gates.pause()
         for task in released:
-            self.queues.push(task)
-            self._wake.set()
+            self.gates.enter(task)
+        self.look()
+
+    async def limits_changed(self, keys: list[str]) -> None:
+        await self.limit_rows.read(keys)
+        self.look()
+
+    async def look_at_limits(self) -> None:
+        """Keep rate limits and their rows together; the watch calls this in each turn."""
+        await self.limit_rows.turn(is_waited_for=bool(len(self.gates.parked)))
+        self._arm()
 
     def worker_changed(self, worker_id: str) -> None:
         record = self._workers.get(worker_id)
@@ -159,19 +202,20 @@ class TenantScheduler:
         slots.labels = record.row.labels
         was_assignable, slots.assignable = slots.assignable, self._workers.is_assignable(record)
         if slots.assignable and (is_relabelled or not was_assignable):
-            self._wake.set()
+            self._roomier()
 
     def slot_released(self, flight: Flight) -> None:
         if not flight.is_released and self.flying.get(flight.task.id) is flight:
             self._free(flight)
             flight.is_released = True
-            self._wake.set()
+            self.look()
 
     def knows(self, task_id: str) -> bool:
         return (
             task_id in self.flying
             or task_id in self.queues
-            or task_id in self._placing
+            or task_id in self.gates
+            or task_id in self._assigning
             or task_id in self.backoff
             or task_id in self.held
             or task_id in self.runs
@@ -182,14 +226,26 @@ class TenantScheduler:
         return self.attempt_of(task_id) is not None
 
     def backlog(self) -> int:
-        return len(self.queues) + len(self.held) + len(self._early)
+        return len(self.queues) + len(self.gates) + len(self.held) + len(self._early)
 
     def waiting(self, task_id: str) -> ReadyTask | None:
         return (
             self.queues.get(task_id)
-            or self._placing.get(task_id)
+            or self.gates.get(task_id)
+            or self._assigning.get(task_id)
             or self.backoff.get(task_id)
             or self.held.get(task_id)
+        )
+
+    def explain(self, task: ReadyTask, now: float) -> Waiting:
+        """What an attempt that waits here waits for."""
+        return Waiting(
+            now=now,
+            task=task,
+            is_paused=task.id in self.held,
+            is_assigning=task.id in self._assigning,
+            workers=self.pool.workers(),
+            **self.gates.explain(task, now),
         )
 
     # What recovery and the watch do ---------------------------------------------------------------------------------
@@ -197,7 +253,7 @@ class TenantScheduler:
     def enqueue(self, task: ReadyTask) -> None:
         """Put an attempt where it belongs: the queue, the wait for its delay, or the wait for the end of a pause."""
         if task.ready_at <= self._clock.now():
-            self._line_up(task)
+            self.gates.enter(task)
         else:
             self.backoff.push(task)
             self._arm()
@@ -206,9 +262,10 @@ class TenantScheduler:
         """An attempt is with a worker: it occupies that worker's units unless its slot was released."""
         self.flying[flight.task.id] = flight
         self._flights.put(flight)
-        slots = self.pool.get(flight.worker_id)
-        if slots is not None and not flight.is_released:
-            slots.take(flight.task.step.slots)
+        self.gates.holds(flight.task)
+        self.runs.given(flight.task, flight.worker_id)
+        if not flight.is_released:
+            self._occupy(flight, self.pool.get(flight.worker_id))
 
     def forget(self, task_id: str, attempt: int) -> None:
         """The attempt is over: out of the queues, its units free."""
@@ -218,21 +275,28 @@ class TenantScheduler:
             self._flights.end(task_id, flight.task.attempt)
             if not flight.is_released:
                 self._free(flight)
-        for waits in (self.queues, self.backoff, self.held):
+        for waits in (self.queues, self.gates, self.backoff, self.held, self._assigning):
             task = waits.get(task_id)
             if task is not None and task.attempt <= attempt:
                 waits.discard(task_id)
-        placing = self._placing.get(task_id)
-        if placing is not None and placing.attempt <= attempt:
-            # The assignment under way finds it gone and gives the units back.
-            placing.place = GONE
-            del self._placing[task_id]
 
     def attempt_of(self, task_id: str) -> int | None:
         """The attempt of a task that is known here."""
         flight = self.flying.get(task_id)
         task = flight.task if flight is not None else self.waiting(task_id)
         return None if task is None else task.attempt
+
+    def expired(self, now: float, limit: int) -> list[ReadyTask]:
+        """Waiting tasks whose schedule timeout has passed (C-6.33), wherever they wait; oldest first."""
+        return self.queues.deadlines.expired(now, limit)
+
+    def oldest_ids(self) -> tuple[str | None, ...]:
+        """Candidates for the low-watermark besides the queues' own."""
+        return self.held.oldest_id(), self.runs.oldest()
+
+    def look(self) -> None:
+        """Something changed: look soon whether anything can be placed."""
+        self._wake.set()
 
     def drop_worker(self, worker_id: str) -> None:
         """A lost worker takes no part in placement until it comes back."""
@@ -267,6 +331,7 @@ class TenantScheduler:
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await task
+        await self._verdicts.stop()
         await self.runs.stop()
 
     async def _run(self) -> None:
@@ -284,113 +349,76 @@ class TenantScheduler:
                 self._wake.set()
 
     async def _pass(self) -> None:
-        placed = place(self.queues, self.pool, self._flush_maximum)
+        self.gates.turn()
+        placed = self._assigning.place()
+        self._arm()
         if placed:
-            await self._assign(placed)
+            await self._assigning.assign(placed)
             self._pace.done()
             # The limit may have cut this pass short.
             self._wake.set()
 
-    async def _assign(self, placed: list[tuple[ReadyTask, WorkerSlots]]) -> None:
-        for task, _ in placed:
-            self._placing[task.id] = task
-        now = self._clock.now()
-        rows = [
-            NewAssignment(
-                task.id,
-                task.attempt,
-                worker.id,
-                task.app_retries,
-                task.internal_retries,
-                now + task.step.execution_timeout_seconds,
-            )
-            for task, worker in placed
-        ]
-        try:
-            assigned = await assign(self._writer, self.lease, self.tenant_id, now, rows)
-        except Exception as error:
-            self._return(placed)
-            if not isinstance(error, Unavailable):
-                log.error("an assignment failed, trying again", tenant=self.tenant_id, error=str(error), exc_info=error)
-            await asyncio.sleep(RETRY_SECONDS)
-            self._wake.set()
-            return
-        await self._send(placed, rows, assigned, now)
-
-    async def _send(
-        self,
-        placed: list[tuple[ReadyTask, WorkerSlots]],
-        rows: list[NewAssignment],
-        assigned: set[str],
-        now: float,
-    ) -> None:
-        flights: list[Flight] = []
-        refused: list[str] = []
-        for (task, worker), row in zip(placed, rows, strict=True):
-            worker.give_back(task.step.slots)
-            task.place = GONE
-            if self._placing.pop(task.id, None) is None:
-                continue
-            if task.id not in assigned:
-                refused.append(task.id)
-                continue
-            flight = Flight(self.tenant_id, task, worker.id, now, row.timeout_at)
-            self.fly(flight)
-            flights.append(flight)
-        # What was refused is nowhere in memory now: the rows tell what became of it, whatever happens below.
-        self.touched_ids.update(refused)
-        try:
-            await self._dispatch.deliver(flights)
-        except Unavailable as error:
-            # Attempts that were not sent are found by the watch, which gives them back.
-            log.warning("could not read the inputs of assigned tasks", tenant=self.tenant_id, error=str(error))
-        if refused and not await still_held(self._database, self.lease.name, self.lease.epoch):
-            await self._lost(self.lease.name)
-
-    def _return(self, placed: list[tuple[ReadyTask, WorkerSlots]]) -> None:
-        for task, worker in reversed(placed):
-            worker.give_back(task.step.slots)
-            if self._placing.pop(task.id, None) is None:
-                task.place = GONE
-            elif self.held.is_paused(task):
-                task.place = GONE
-                self.held.push(task)
-            else:
-                self.queues.put_back(task, was_away=True)
-
     def _admit(self, record: WorkerRecord) -> WorkerSlots:
         slots = WorkerSlots(record.id, record.row.actions, record.row.slots, record.row.labels)
         self.pool.add(slots)
+        batches: set[str] = set()
         for flight in self.flying.values():
-            if flight.worker_id == record.id and not flight.is_released:
+            if flight.worker_id != record.id or flight.is_released:
+                continue
+            if flight.batch is None:
+                slots.take(flight.task.step.slots)
+            elif flight.batch.id not in batches:
+                batches.add(flight.batch.id)
                 slots.take(flight.task.step.slots)
         return slots
 
+    def _occupy(self, flight: Flight, slots: WorkerSlots | None) -> None:
+        """The units of an attempt are taken; a batch takes them once (C-16.12)."""
+        batch, step = flight.batch, flight.task.step
+        if batch is not None:
+            # One object a batch, also when its attempts were read back one by one.
+            batch = flight.batch = self._batches.setdefault(batch.id, batch)
+            batch.open += 1
+            if batch.open > 1:
+                return
+            self.gates.batches.started(step.id, batch.key)
+        if slots is not None:
+            slots.take(step.slots)
+
     def _free(self, flight: Flight) -> None:
+        batch, step = flight.batch, flight.task.step
+        if batch is not None:
+            batch.open -= 1
+            if batch.open:
+                return
+            self._batches.pop(batch.id, None)
+            self.gates.batches.ended(step.id, batch.key)
         slots = self.pool.get(flight.worker_id)
         if slots is not None:
-            slots.give_back(flight.task.step.slots)
+            slots.give_back(step.slots)
+        self._roomier()
+
+    def _roomier(self) -> None:
+        """There may be room for what found none."""
+        self.gates.batches.roomier()
+        self._wake.set()
 
     def _arm(self) -> None:
-        """Wake when the next retry delay ends."""
+        """Wake when the next retry delay ends, units are back, or a batch is due."""
+        at = min((at for at in (self.backoff.next_at(), self.gates.next_at()) if at is not None), default=None)
+        if at == self._armed_for:
+            return
+        self._armed_for = at
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        at = self.backoff.next_at()
         if at is not None:
-            delay = max(0.0, at - self._clock.now())
-            self._timer = asyncio.get_running_loop().call_later(min(delay, 60.0), self._delays_ended)
+            delay = max(SHORTEST_DELAY, at - self._clock.now())
+            self._timer = asyncio.get_running_loop().call_later(min(delay, LONGEST_DELAY), self._time_passed)
 
-    def _delays_ended(self) -> None:
+    def _time_passed(self) -> None:
+        self._armed_for = None
         for task in self.backoff.due(self._clock.now()):
-            self._line_up(task)
-        self._arm()
-
-    def _line_up(self, task: ReadyTask) -> None:
-        """Into the queue; while its workflow is paused, aside."""
-        if self.held.is_paused(task):
-            self.held.push(task)
-            return
-        task.ready_at = self.held.ready_at(task)
-        self.queues.push(task)
+            self.gates.enter(task)
         self._wake.set()
+        self._arm()

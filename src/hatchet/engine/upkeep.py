@@ -11,6 +11,7 @@ from hatchet.store.gaps import forget_gaps
 from hatchet.store.leases import lowest_watermark
 from hatchet.store.partitions import drop_partitions, ensure_partitions
 from hatchet.store.pool import Database
+from hatchet.store.schedules import forget_scheduled
 from hatchet.store.triggers import sweep_claims
 
 log = structlog.get_logger("hatchet.engine")
@@ -42,6 +43,7 @@ class Upkeep(Loop):
         await ensure_partitions(self._database, now)
         await sweep_claims(self._database, now)
         if self._retention is not None:
+            await forget_scheduled(self._database, now - self._retention)
             await self._forget(now - self._retention)
 
     async def _forget(self, before: float) -> None:

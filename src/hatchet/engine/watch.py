@@ -92,6 +92,7 @@ class Watch(Loop):
         await self._look_at_workers(now)
         await self._repair_hand_overs(now)
         await self._gaps.look()
+        await self._scheduler.look_at_limits()
         if self._turns % (PEER_POLL_TURNS if self._bus.has_peers else LOCAL_CHECK_TURNS) == 0:
             await self._pausing.refresh(self._scheduler.tenant_id)
         if self._bus.has_peers and self._turns % PEER_POLL_TURNS == 0:
@@ -115,7 +116,7 @@ class Watch(Loop):
 
     async def _expire_waiting(self, now: float) -> None:
         """C-6.33: a task that nobody took in time is cancelled; no worker hears of it and nothing is retried."""
-        while expired := self._scheduler.queues.expired(now, BATCH):
+        while expired := self._scheduler.expired(now, BATCH):
             attempts = [(task, None) for task in expired]
             written = await self._end(State.QUEUED, EventKind.SCHEDULE_TIMED_OUT, attempts, now)
             if written < len(expired) or len(expired) < BATCH:
@@ -263,6 +264,7 @@ class Watch(Loop):
         if flight is not None:
             scheduler.fly(flight)
         else:
+            scheduler.gates.gave_up(state.id)
             scheduler.enqueue(task)
 
     def _is_for_run(self, state: TaskState, task: ReadyTask) -> bool:
@@ -291,6 +293,7 @@ class Watch(Loop):
         elif not scheduler.knows(state.id):
             return
         scheduler.forget(state.id, state.attempt)
+        scheduler.gates.left(state.id)
         if flight is not None and state.ended in (Outcome.CANCELLED, Outcome.OUTRUN):
             # Whoever cancelled it may not have known its worker (C-5.19); telling it twice is harmless (C-5.22).
             self._dispatch.cancel(scheduler.tenant_id, flight)
@@ -307,10 +310,10 @@ class Watch(Loop):
         scheduler = self._scheduler
         candidates = [
             lowest_at(now),
-            *scheduler.queues.oldest_ids(),
+            *scheduler.queues.deadlines.oldest_ids(),
             *scheduler.flying,
             *(task.id for task in scheduler.backoff),
-            *(oldest for oldest in (scheduler.held.oldest_id(), scheduler.runs.oldest()) if oldest is not None),
+            *(oldest for oldest in scheduler.oldest_ids() if oldest is not None),
         ]
         watermark = lowest_at(time_of(min(candidates)) - WATERMARK_SAFETY_SECONDS)
         # A step of a minute is enough to keep recovery short, and an idle engine writes nothing for it.

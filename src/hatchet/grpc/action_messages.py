@@ -6,12 +6,14 @@ from collections.abc import Mapping
 
 from hatchet.core.clock import Clock
 from hatchet.core.errors import InvalidArgument
-from hatchet.core.messages import Action, ActionKind, ReportKind, TaskReport, WorkerRegistration
+from hatchet.core.event_triggers import triggering_event
+from hatchet.core.messages import Action, ActionKind, BatchStart, ReportKind, TaskReport, WorkerRegistration
 from hatchet.core.validation import normal_action
 from hatchet.grpc.fields import clean_text, required_uuid, to_seconds, to_timestamp
 from hatchet_contracts.dispatcher_pb2 import (
     CANCEL_STEP_RUN,
     SDKS,
+    START_BATCH,
     START_STEP_RUN,
     STEP_EVENT_TYPE_ACKNOWLEDGED,
     STEP_EVENT_TYPE_CANCELLED,
@@ -49,7 +51,10 @@ _LANGUAGES: dict[int, str] = {
 
 def assigned_action(action: Action) -> AssignedAction:
     """The message on a worker's stream (C-5.1, C-5.18). A field given as None stays unset."""
+    if action.batch is not None:
+        return _batch_action(action, action.batch)
     task_id = action.task_id
+    event_id, event_key = triggering_event(action.additional_metadata)
     return AssignedAction(
         tenant_id=action.tenant_id,
         workflow_run_id=action.run_id,
@@ -71,8 +76,31 @@ def assigned_action(action: Action) -> AssignedAction:
         priority=action.priority,
         workflow_id=action.workflow_id,
         workflow_version_id=action.version_id,
+        triggering_event_external_id=event_id,
+        triggering_event_key=event_key,
         task_inserted_at=to_timestamp(action.inserted_at),
     )
+
+
+def _batch_action(action: Action, batch: BatchStart) -> AssignedAction:
+    """A message about a batch: no task is named in it (C-16.19).
+
+    A worker keys an attempt by task id and retry count (C-5.2) and a batch by its id (C-16.22), so the batch's id
+    stands for the task's in the message that stops it.
+    """
+    message = AssignedAction(
+        tenant_id=action.tenant_id, action_id=action.action, batchId=batch.id, batchKey=batch.key or None
+    )
+    if action.kind is ActionKind.CANCEL_BATCH:
+        message.action_type = CANCEL_STEP_RUN
+        message.task_run_external_id = batch.id
+    else:
+        message.action_type = START_BATCH
+        message.action_payload = action.payload
+        message.batchStartPayload.triggerReason = batch.reason
+        message.batchStartPayload.triggerTime.CopyFrom(to_timestamp(batch.flushed_at))
+        message.batchStartPayload.expectedSize = batch.size
+    return message
 
 
 def task_report(event: StepActionEvent, clock: Clock) -> TaskReport:
@@ -94,8 +122,16 @@ def task_report(event: StepActionEvent, clock: Clock) -> TaskReport:
 
 
 def task_reports(event: BatchActionEvent, clock: Clock) -> list[TaskReport]:
-    """The reports in one message, which share their kind and time. Raises :class:`InvalidArgument`."""
+    """The reports in one message, which share their kind, time and batch (C-16.24 to C-16.27).
+
+    Raises :class:`InvalidArgument` for an id that is no UUID and for an event type that a batch does not have.
+    """
     kind = _report_kind(event.event_type)
+    batch_id = required_uuid(event.batch_id, "batch_id") if event.batch_id else None
+    if batch_id is not None and kind is ReportKind.ACKNOWLEDGED:
+        raise InvalidArgument(
+            "event_type ACKNOWLEDGED is unknown for a batch: send started, completed, failed or cancelled"
+        )
     at = to_seconds(event.event_timestamp) if event.HasField("event_timestamp") else None
     at = clock.now() if at is None else at
     return [
@@ -107,6 +143,7 @@ def task_reports(event: BatchActionEvent, clock: Clock) -> list[TaskReport]:
             at=at,
             should_not_retry=item.should_not_retry,
             retry_after_ms=_retry_after(item) if item.HasField("retry_after_ms") else None,
+            batch_id=batch_id,
         )
         for item in event.items
     ]

@@ -10,7 +10,7 @@ import structlog
 
 from hatchet.core.clock import Clock
 from hatchet.core.durations import parse_duration
-from hatchet.core.errors import HatchetError, Unavailable, Unimplemented
+from hatchet.core.errors import HatchetError, Unavailable
 from hatchet.core.ids import parse_uuid
 from hatchet.core.messages import Action, Caller, RunFinished
 from hatchet.grpc.action_messages import assigned_action, task_report, task_reports, worker_labels, worker_registration
@@ -120,12 +120,7 @@ class DispatcherService:
         return pb.ActionEventResponse(tenant_id=caller.tenant_id, worker_id=request.worker_id)
 
     async def send_batch_action_event(self, caller: Caller, request: pb.BatchActionEvent) -> pb.ActionEventResponse:
-        """Several reports of one kind in one call: what our SDK sends when reports pile up.
-
-        The reference uses the method for batch tasks, which name their batch; this version does not serve them.
-        """
-        if request.batch_id:
-            raise Unimplemented("batch tasks are not served by this version of the server")
+        """C-16.24 to C-16.30; without a batch, several reports of one kind: what our SDK sends when they pile up."""
         await self._reports.report_all(caller.tenant_id, task_reports(request, self._clock))
         return pb.ActionEventResponse(tenant_id=caller.tenant_id, worker_id=request.worker_id)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 from hatchet.core.definitions import StoredVersion
 from hatchet.core.errors import Unimplemented
 from hatchet.core.ids import time_of
@@ -28,9 +30,11 @@ def newer_request(opts: pb.CreateWorkflowVersionOpts) -> v1.CreateWorkflowVersio
         request.cron_input = opts.cron_input
     if opts.HasField("on_failure_job") and opts.on_failure_job.steps:
         request.on_failure_task.CopyFrom(_task(opts.on_failure_job.steps[0], opts))
+    if opts.HasField("concurrency"):
+        request.concurrency.CopyFrom(_concurrency(opts.concurrency))
     if opts.HasField("sticky"):
-        # The two enums share their numbers.
-        request.sticky = v1.StickyStrategy.HARD if opts.sticky == pb.HARD else v1.StickyStrategy.SOFT
+        # The enums of the two messages share their numbers.
+        request.sticky = cast(v1.StickyStrategy, opts.sticky)
     if opts.HasField("default_priority"):
         request.default_priority = opts.default_priority
     return request
@@ -53,15 +57,14 @@ def _refuse_unserved(opts: pb.CreateWorkflowVersionOpts) -> None:
     features = {
         "more than one job": len(opts.jobs) > 1,
         "scheduled triggers": bool(opts.scheduled_triggers),
-        "concurrency of the workflow": opts.HasField("concurrency"),
-        "rate limits": any(step.rate_limits for job in opts.jobs for step in job.steps),
+        "concurrency with an action instead of an expression": bool(opts.concurrency.action),
     }
     unserved = [feature for feature, is_used in features.items() if is_used]
     if unserved:
         raise Unimplemented(
             f"workflow {quoted(opts.name)} was not registered: the old form of registration does not serve "
             + "; ".join(unserved)
-            + ". Use a newer client"
+            + ". Use a newer client; runs at a time are scheduled with ScheduleWorkflow"
         )
 
 
@@ -73,6 +76,7 @@ def _task(step: pb.CreateWorkflowStepOpts, opts: pb.CreateWorkflowVersionOpts) -
         parents=step.parents,
         retries=step.retries,
         worker_labels=step.worker_labels,
+        rate_limits=[_rate_limit(limit) for limit in step.rate_limits],
     )
     if opts.HasField("schedule_timeout"):
         task.schedule_timeout = opts.schedule_timeout
@@ -81,3 +85,17 @@ def _task(step: pb.CreateWorkflowStepOpts, opts: pb.CreateWorkflowVersionOpts) -
     if step.HasField("backoff_max_seconds"):
         task.backoff_max_seconds = step.backoff_max_seconds
     return task
+
+
+def _concurrency(opts: pb.WorkflowConcurrencyOpts) -> v1.Concurrency:
+    concurrency = v1.Concurrency(expression=opts.expression)
+    if opts.HasField("max_runs"):
+        concurrency.max_runs = opts.max_runs
+    if opts.HasField("limit_strategy"):
+        concurrency.limit_strategy = cast(v1.ConcurrencyLimitStrategy, opts.limit_strategy)
+    return concurrency
+
+
+def _rate_limit(limit: pb.CreateStepRateLimit) -> v1.CreateTaskRateLimit:
+    # Field by field the same message.
+    return v1.CreateTaskRateLimit.FromString(limit.SerializeToString())

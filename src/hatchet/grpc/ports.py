@@ -22,8 +22,10 @@ from hatchet.core.messages import (
     TriggerItem,
     WorkerRegistration,
 )
+from hatchet.core.rules import Window
 from hatchet.core.run_events import RunEvent
 from hatchet.core.task_logs import TaskLogLine
+from hatchet.engine.scheduled_runs import WantedRun
 
 Deliver = Callable[[list[RunFinished]], Awaitable[None]]
 """Takes finished runs; waits while the subscriber is slow, raises when it is gone."""
@@ -45,6 +47,14 @@ class Registering(Protocol):
     """Registers workflows."""
 
     async def put(self, tenant_id: str, definition: WorkflowDefinition) -> StoredVersion: ...
+
+
+class RateLimiting(Protocol):
+    """Sets and pauses rate limits. Times in seconds since 1970."""
+
+    async def put(self, tenant_id: str, key: str, limit: int, window: Window) -> None: ...
+
+    async def pause(self, tenant_id: str, key: str, until: float) -> float: ...
 
 
 class Triggering(Protocol):
@@ -141,3 +151,9 @@ class EventPushing(Protocol):
     async def push(self, tenant_id: str, items: Sequence[NewEvent]) -> list[EventRecord]: ...
 
     async def replay(self, tenant_id: str, event_id: str) -> EventRecord: ...
+
+
+class Scheduling(Protocol):
+    """Makes scheduled runs: the workflow's newest version, and (id, time) in order, after the commit."""
+
+    async def add(self, tenant_id: str, wanted: WantedRun) -> tuple[StoredVersion, list[tuple[str, float]]]: ...

@@ -11,10 +11,12 @@ from hatchet.grpc.ports import (
     Dispatching,
     EventPushing,
     Publishing,
+    RateLimiting,
     Reading,
     Registering,
     Reporting,
     RunEventing,
+    Scheduling,
     TaskLogging,
     Triggering,
     WorkerBook,
@@ -35,7 +37,9 @@ def grpc_services(
     reading: Reading,
     run_events: RunEventing,
     events: EventPushing,
+    scheduled: Scheduling,
     logs: TaskLogging,
+    rate_limits: RateLimiting,
     clock: Clock,
     max_message_bytes: int,
 ) -> dict[str, object]:
@@ -54,6 +58,8 @@ def grpc_services(
         "EventsService": EventsService(
             events=events, logs=logs, run_events=run_events, clock=clock, max_message_bytes=max_message_bytes
         ),
-        "WorkflowService": WorkflowService(registration=registration, trigger=trigger),
+        "WorkflowService": WorkflowService(
+            registration=registration, trigger=trigger, scheduled=scheduled, rate_limits=rate_limits
+        ),
         "v1.AdminService": AdminService(registration=registration, trigger=trigger, bulk=bulk, reading=reading),
     }

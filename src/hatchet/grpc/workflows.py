@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from hatchet.core.errors import InvalidArgument
 from hatchet.core.messages import Caller
-from hatchet.grpc.fields import required_uuid
+from hatchet.grpc.fields import required_uuid, to_timestamp
 from hatchet.grpc.filter_messages import wanted_runs
 from hatchet.grpc.legacy_registration import newer_request, version_message
-from hatchet.grpc.ports import Bulking, Reading, Registering, Triggering
+from hatchet.grpc.ports import Bulking, RateLimiting, Reading, Registering, Scheduling, Triggering
+from hatchet.grpc.rate_limits import paused_until, window_of
 from hatchet.grpc.registration_messages import workflow_definition
 from hatchet.grpc.result_messages import details_response
+from hatchet.grpc.schedule_messages import scheduled_version, wanted_run
 from hatchet.grpc.trigger_messages import admin_trigger_item, trigger_item
 from hatchet_contracts import workflows_pb2 as pb
 from hatchet_contracts.v1 import workflows_pb2 as v1
@@ -19,11 +21,15 @@ MAX_BULK_ITEMS = 1000
 
 
 class WorkflowService:
-    """Handlers of ``WorkflowService`` (behaviour-core C-4)."""
+    """Handlers of ``WorkflowService`` (behaviour-core C-4, C-10)."""
 
-    def __init__(self, *, registration: Registering, trigger: Triggering) -> None:
+    def __init__(
+        self, *, registration: Registering, trigger: Triggering, scheduled: Scheduling, rate_limits: RateLimiting
+    ) -> None:
         self._registration = registration
         self._trigger = trigger
+        self._scheduled = scheduled
+        self._rate_limits = rate_limits
 
     async def put_workflow(self, caller: Caller, request: pb.PutWorkflowRequest) -> pb.WorkflowVersion:
         """C-3.8: the registration of old clients."""
@@ -45,6 +51,22 @@ class WorkflowService:
         items = [trigger_item(item) for item in request.workflows]
         run_ids = await self._trigger.trigger(caller.tenant_id, items) if items else []
         return pb.BulkTriggerWorkflowResponse(workflow_run_ids=run_ids)
+
+    async def schedule_workflow(self, caller: Caller, request: pb.ScheduleWorkflowRequest) -> pb.WorkflowVersion:
+        """C-14.17 to C-14.19."""
+        version, made = await self._scheduled.add(caller.tenant_id, wanted_run(request))
+        return scheduled_version(version, made)
+
+    async def put_rate_limit(self, caller: Caller, request: pb.PutRateLimitRequest) -> pb.PutRateLimitResponse:
+        """C-10.1."""
+        window = window_of(request.duration)
+        await self._rate_limits.put(caller.tenant_id, request.key, request.limit, window)
+        return pb.PutRateLimitResponse()
+
+    async def pause_rate_limit(self, caller: Caller, request: pb.PauseRateLimitRequest) -> pb.PauseRateLimitResponse:
+        """C-10.4."""
+        until = await self._rate_limits.pause(caller.tenant_id, request.key, paused_until(request))
+        return pb.PauseRateLimitResponse(paused_until=to_timestamp(until))
 
 
 class AdminService:

@@ -11,9 +11,10 @@ from starlette.types import ASGIApp
 
 from hatchet.core.errors import HatchetError
 from hatchet.rest import errors, page
+from hatchet.rest.document import Api
 from hatchet.rest.headers import SecurityHeaders
 from hatchet.rest.ports import About, Services
-from hatchet.rest.routes import meta, tasks, tenants, workers, workflows
+from hatchet.rest.routes import crons, filters, meta, rate_limits, scheduled, tasks, tenants, workers, workflows
 
 
 def build_app(services: Services, about: About, *, allowed_origins: Sequence[str] = ()) -> ASGIApp:
@@ -23,12 +24,13 @@ def build_app(services: Services, about: About, *, allowed_origins: Sequence[str
 
 def build_api(services: Services, about: About) -> FastAPI:
     """The application without the headers around it; its ``openapi()`` describes the routes."""
-    app = FastAPI(title="Hatchet", version=about.version, openapi_url=None, docs_url=None, redoc_url=None)
+    app = Api(title="Hatchet", version=about.version, openapi_url=None, docs_url=None, redoc_url=None)
     app.state.services = services
     app.state.about = about
     errors.install(app)
-    for router in (meta.open_router, meta.router, tenants.router, workers.router, workflows.router, tasks.router):
-        app.include_router(router)
+    for routes in (meta, tenants, workers, workflows, tasks, filters, rate_limits, crons, scheduled):
+        app.include_router(routes.router)
+    app.include_router(meta.open_router)
     app.add_exception_handler(404, _elsewhere)
     return app
 

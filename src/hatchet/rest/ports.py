@@ -5,15 +5,23 @@ Every method may raise a :class:`~hatchet.core.errors.HatchetError`, whose code 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from hatchet.core.definitions import StoredVersion
 from hatchet.core.held import PauseSettings
 from hatchet.core.history import TaskEvent
 from hatchet.core.messages import Caller, RunFilter
+from hatchet.core.rules import DefaultFilter
+from hatchet.core.statuses import RunStatus
+from hatchet.engine.crons import NewCron
+from hatchet.engine.scheduled_runs import BulkAnswer, Listed, Page, WantedRun
 from hatchet.rest.health import Health
+from hatchet.store.filters import FilterRecord
 from hatchet.store.identity import Tenant
+from hatchet.store.rate_limits import LimitRecord
+from hatchet.store.schedule_entries import CronFilter, CronRecord, ScheduledFilter
 from hatchet.store.workers_read import WorkerRecord, WorkflowName
 from hatchet.store.workflows_read import WorkflowRecord
 
@@ -86,6 +94,88 @@ class HistoryReading(Protocol):
     async def history(self, tenant_id: str, task_id: str) -> Sequence[TaskEvent]: ...
 
 
+class RateLimiting(Protocol):
+    """Lists and deletes rate limits, inside a tenant (R-17)."""
+
+    async def list(
+        self, tenant_id: str, *, search: str | None, order_by: str, is_descending: bool, offset: int, limit: int
+    ) -> tuple[Sequence[LimitRecord], int]: ...
+
+    async def delete(self, tenant_id: str, key: str) -> None: ...
+
+
+class Filtering(Protocol):
+    """Event filters, inside a tenant (R-18)."""
+
+    async def list(
+        self,
+        tenant_id: str,
+        *,
+        workflow_ids: Sequence[str] | None,
+        scopes: Sequence[str] | None,
+        offset: int,
+        limit: int,
+    ) -> tuple[Sequence[FilterRecord], int]: ...
+
+    async def get(self, tenant_id: str, filter_id: str) -> FilterRecord: ...
+
+    async def add(self, tenant_id: str, workflow_id: str, wanted: DefaultFilter) -> FilterRecord: ...
+
+    async def change(
+        self, tenant_id: str, filter_id: str, *, scope: str | None, expression: str | None, payload: str | None
+    ) -> FilterRecord: ...
+
+    async def remove(self, tenant_id: str, filter_id: str) -> FilterRecord: ...
+
+
+class CronKeeping(Protocol):
+    """Crons, inside a tenant (R-15)."""
+
+    async def add(self, tenant_id: str, workflow: str, new: NewCron) -> CronRecord: ...
+
+    async def get(self, tenant_id: str, cron_id: str) -> CronRecord: ...
+
+    async def page(
+        self, tenant_id: str, wanted: CronFilter, *, offset: int, limit: int
+    ) -> tuple[Sequence[CronRecord], int]: ...
+
+    async def switch(self, tenant_id: str, cron_id: str, is_enabled: bool) -> None: ...
+
+    async def delete(self, tenant_id: str, cron_id: str) -> None: ...
+
+    async def trigger(self, tenant_id: str, cron_id: str) -> str: ...
+
+
+class ScheduledKeeping(Protocol):
+    """Scheduled runs, inside a tenant (R-16)."""
+
+    async def add(self, tenant_id: str, wanted: WantedRun) -> tuple[StoredVersion, Sequence[tuple[str, float]]]: ...
+
+    async def get(self, tenant_id: str, scheduled_id: str) -> Listed: ...
+
+    async def page(
+        self,
+        tenant_id: str,
+        wanted: ScheduledFilter,
+        part: Page,
+        *,
+        waiting: bool = False,
+        statuses: frozenset[RunStatus] = frozenset(),
+    ) -> tuple[Sequence[Listed], int]: ...
+
+    async def move(self, tenant_id: str, scheduled_id: str, at: float) -> Listed: ...
+
+    async def delete(self, tenant_id: str, scheduled_id: str) -> None: ...
+
+    async def trigger(self, tenant_id: str, scheduled_id: str) -> str: ...
+
+    async def delete_ids(self, tenant_id: str, ids: Sequence[str]) -> BulkAnswer: ...
+
+    async def delete_matching(self, tenant_id: str, wanted: ScheduledFilter) -> BulkAnswer: ...
+
+    async def move_all(self, tenant_id: str, times: Mapping[str, float]) -> BulkAnswer: ...
+
+
 @dataclass(slots=True, frozen=True, kw_only=True)
 class Services:
     """Everything that the routes use."""
@@ -97,6 +187,10 @@ class Services:
     workflows: WorkflowReading
     workflow_pausing: WorkflowPausing
     bulk: Bulking
+    filters: Filtering
+    crons: CronKeeping
+    scheduled: ScheduledKeeping
+    rate_limits: RateLimiting
     reading: HistoryReading
     health: Health
 

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 
 from hatchet.core.clock import Ids
 from hatchet.core.definitions import StoredVersion, WorkflowDefinition, checksum, from_json, stored_version, to_json
+from hatchet.store.filters import bump, declare_filters
 from hatchet.store.pool import Connected, Database, Queries, Row
+from hatchet.store.schedules import declare_crons
 
 
 @dataclass(slots=True, frozen=True)
@@ -53,6 +55,11 @@ async def add_version(
             order=newest.version.order + 1 if newest is not None else 1,
         )
         await _insert(transaction, version, definition, task_ids, wanted, now)
+        await declare_crons(transaction, ids, tenant_id, workflow_id, definition, now)
+        before = newest.version.event_triggers if newest is not None else ()
+        if definition.default_filters or set(before) != set(definition.event_triggers):
+            await bump(transaction, tenant_id)
+            await declare_filters(transaction, ids, tenant_id, workflow_id, definition.default_filters, now)
         return version
 
 

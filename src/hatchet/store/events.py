@@ -1,8 +1,9 @@
-"""Pushed events: appended in batches, read back by id or by key."""
+"""Pushed events: appended in batches with which runs they started, read back by id or by key."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 from hatchet.core.ids import lowest_at
 from hatchet.core.messages import EventRecord
@@ -12,9 +13,24 @@ CLOCK_SLACK_SECONDS = 60.0
 """How far an id's time, which is the machine's, may lag behind the time in its row, which follows the database's."""
 
 
-async def append_events(queries: Queries, rows: Sequence[EventRecord]) -> None:
-    """Write new events."""
-    await queries.execute(
+class EventRun(NamedTuple):
+    """A run that an event started; ``filter_id`` None: the workflow has no filters."""
+
+    tenant_id: str
+    event_id: str
+    run_id: str
+    filter_id: str | None
+
+
+async def append_events(
+    queries: Queries, rows: Sequence[EventRecord], revisions: Iterable[tuple[str, int]] = ()
+) -> bool:
+    """Write new events; False, and nothing is written, when a revision is no longer the tenant's.
+
+    ``revisions``: (tenant, revision of its triggers and filters) from which it was decided what the events start.
+    """
+    known = list(revisions)
+    written = await queries.execute(
         "event_append",
         [row.tenant_id for row in rows],
         [row.id for row in rows],
@@ -25,6 +41,20 @@ async def append_events(queries: Queries, rows: Sequence[EventRecord]) -> None:
         [row.priority for row in rows],
         [row.happened_at for row in rows],
         [row.inserted_at for row in rows],
+        [tenant_id for tenant_id, _ in known],
+        [revision for _, revision in known],
+    )
+    return written == len(rows)
+
+
+async def append_event_runs(queries: Queries, rows: Sequence[EventRun]) -> None:
+    """Write which runs events started."""
+    await queries.execute(
+        "event_run_append",
+        [row.tenant_id for row in rows],
+        [row.event_id for row in rows],
+        [row.run_id for row in rows],
+        [row.filter_id for row in rows],
     )
 
 

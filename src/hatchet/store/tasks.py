@@ -40,6 +40,8 @@ class NewAssignment:
     app_retries: int
     internal_retries: int
     timeout_at: float
+    batch_id: str | None = None
+    batch_reason: str | None = None
 
 
 @dataclass(slots=True, frozen=True)
@@ -67,6 +69,20 @@ class NewResult:
     retry_at: float | None
     app_retries: int
     internal_retries: int
+
+
+@dataclass(slots=True, frozen=True)
+class NewNote:
+    """Something that happened to an attempt besides its start and end."""
+
+    tenant_id: str
+    task_id: str
+    attempt: int
+    noted_at: float
+    kind: str
+    """As REST names it (behaviour-core C-5.47)."""
+    timeout_at: float | None = None
+    message: str | None = None
 
 
 async def append_tasks(queries: Queries, creator: str, tasks: Sequence[NewTask]) -> None:
@@ -146,17 +162,18 @@ async def append_results(
     return {(str(row["task_id"]), row["attempt"]) for row in written}
 
 
-async def append_note(
-    database: Database,
-    tenant_id: str,
-    task_id: str,
-    attempt: int,
-    at: float,
-    kind: str,
-    timeout_at: float | None = None,
-) -> None:
-    """Remember something that happened to an attempt besides its start and end."""
-    await database.execute("task_note_append", tenant_id, task_id, attempt, at, kind, timeout_at)
+async def append_notes(database: Database, notes: Sequence[NewNote]) -> None:
+    """Remember what happened to attempts besides their start and end."""
+    await database.execute(
+        "task_note_append",
+        [note.tenant_id for note in notes],
+        [note.task_id for note in notes],
+        [note.attempt for note in notes],
+        [note.noted_at for note in notes],
+        [note.kind for note in notes],
+        [note.timeout_at for note in notes],
+        [note.message for note in notes],
+    )
 
 
 @dataclass(slots=True, frozen=True)

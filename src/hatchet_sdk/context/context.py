@@ -13,6 +13,7 @@ import time
 from collections.abc import Mapping
 from concurrent.futures import Future
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from hatchet_sdk.context.assignment import Assignment
@@ -25,6 +26,7 @@ from hatchet_sdk.wire.loop_thread import connection_thread
 if TYPE_CHECKING:
     from hatchet_contracts.dispatcher_pb2 import AssignedAction
     from hatchet_contracts.events_pb2 import PutStreamEventRequest
+    from hatchet_sdk.wire.calls import Calls
 
 task_logger = logging.getLogger("hatchet.task")
 
@@ -53,6 +55,11 @@ class Context(Assignment):
         self._cancelled = False
         self._children = itertools.count()
         self._chunks = itertools.count()
+
+    @property
+    def _task_run_ids(self) -> list[str]:
+        """The task runs that this context stands for: one, except in a batch."""
+        return [self.task_run_id]
 
     # --- who runs it ---------------------------------------------------------------------------------------------
 
@@ -125,7 +132,7 @@ class Context(Assignment):
         await connection_thread().call(self._cancel())
 
     async def _cancel(self) -> None:
-        await self._link.calls.cancel_tasks([self.task_run_id])
+        await self._link.calls.cancel_tasks(self._task_run_ids)
         self._cancelled = True
 
     # --- slot, timeout, log --------------------------------------------------------------------------------------
@@ -139,7 +146,8 @@ class Context(Assignment):
         await connection_thread().call(self._release_slot())
 
     async def _release_slot(self) -> None:
-        await self._link.calls.release_slot(self.task_run_id)
+        for task_run in self._task_run_ids:
+            await self._link.calls.release_slot(task_run)
 
     def refresh_timeout(self, increment_by: timedelta | str) -> None:
         """Moves the deadline of this attempt: new deadline = present deadline + increment (C-11.38).
@@ -154,7 +162,8 @@ class Context(Assignment):
         await connection_thread().call(self._refresh_timeout(increment_by))
 
     async def _refresh_timeout(self, increment_by: timedelta | str) -> None:
-        await self._link.calls.refresh_timeout(self.task_run_id, timedelta_to_expr(increment_by))
+        for task_run in self._task_run_ids:
+            await self._link.calls.refresh_timeout(task_run, timedelta_to_expr(increment_by))
 
     def pause_rate_limit(self, key: str, until: datetime) -> datetime:
         """Lets no task use the rate limit until then; a pause is never made shorter (C-10.4).
@@ -186,13 +195,13 @@ class Context(Assignment):
             TypeError: neither text nor bytes.
             EngineError: the engine refused the chunk, or is away for more than some seconds.
         """
-        connection_thread().run(self._put_chunk(self._chunk(data)))
+        connection_thread().run(self._put_chunks(self._chunk(data)))
 
     async def aio_put_stream(self, data: str | bytes) -> None:
         """Like `put_stream`, for async tasks."""
-        await connection_thread().call(self._put_chunk(self._chunk(data)))
+        await connection_thread().call(self._put_chunks(self._chunk(data)))
 
-    def _chunk(self, data: str | bytes) -> PutStreamEventRequest:
+    def _chunk(self, data: str | bytes) -> list[PutStreamEventRequest]:
         from hatchet_contracts.events_pb2 import PutStreamEventRequest
 
         if isinstance(data, str):
@@ -200,16 +209,20 @@ class Context(Assignment):
         elif not isinstance(data, bytes):
             raise TypeError(f"a chunk of a stream must be str or bytes, got {type(data).__name__}")
         # The index is taken where the task calls, in the order of its calls.
-        request = PutStreamEventRequest(
-            task_run_external_id=self.task_run_id, message=data, event_index=next(self._chunks)
-        )
-        request.created_at.GetCurrentTime()
-        return request
+        index = next(self._chunks)
+        requests = [
+            PutStreamEventRequest(task_run_external_id=task_run, message=data, event_index=index)
+            for task_run in self._task_run_ids
+        ]
+        for request in requests:
+            request.created_at.GetCurrentTime()
+        return requests
 
-    async def _put_chunk(self, request: PutStreamEventRequest) -> None:
+    async def _put_chunks(self, requests: list[PutStreamEventRequest]) -> None:
         from hatchet_sdk.wire.resend import until_sent
 
-        await until_sent(self._link, lambda calls: calls.put_stream_event(request))
+        for request in requests:
+            await until_sent(self._link, partial(_put_chunk, request))
 
     # --- log -----------------------------------------------------------------------------------------------------
 
@@ -249,5 +262,13 @@ class Context(Assignment):
             sent: set when the engine has the line, or will not get it.
         """
         # An empty line is nothing to the engine (C-13.3).
-        if self.log_sender is not None and text:
-            self.log_sender.put(LogLine(self.task_run_id, self.retry_count, level, clean(text), at, sent))
+        if self.log_sender is None or not text:
+            return
+        *others, last = self._task_run_ids
+        for task_run in others:
+            self.log_sender.put(LogLine(task_run, self.retry_count, level, clean(text), at))
+        self.log_sender.put(LogLine(last, self.retry_count, level, clean(text), at, sent))
+
+
+async def _put_chunk(request: PutStreamEventRequest, calls: Calls) -> None:
+    await calls.put_stream_event(request)

@@ -7,14 +7,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Generic, cast
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, field_validator
 
+from hatchet_sdk.declare.crons import check_cron
 from hatchet_sdk.declare.limits import (
+    Concurrency,
     ConcurrencyExpression,
     DefaultFilter,
     StatusBasedIdempotencyConfig,
     TTLBasedIdempotencyConfig,
     concurrency_messages,
+    concurrency_rules,
 )
 from hatchet_sdk.declare.options import (
     EmptyModel,
@@ -25,6 +28,7 @@ from hatchet_sdk.declare.options import (
     WorkflowRunTriggerConfig,
 )
 from hatchet_sdk.declare.task import Task, TWorkflowInput
+from hatchet_sdk.declare.triggers import Triggers
 from hatchet_sdk.declare.values import Values, json_text
 
 if TYPE_CHECKING:
@@ -53,8 +57,19 @@ class WorkflowConfig(BaseModel):
     default_filters: list[DefaultFilter] = Field(default_factory=list)
     default_additional_metadata: dict[str, Any] = Field(default_factory=dict)
 
+    @field_validator("on_crons", mode="after")
+    @classmethod
+    def _check_crons(cls, value: list[str]) -> list[str]:
+        return [check_cron(expression) for expression in value]
 
-class BaseWorkflow(Generic[TWorkflowInput]):
+    @field_validator("concurrency", mode="after")
+    @classmethod
+    def _check_concurrency(cls, value: Concurrency) -> Concurrency:
+        concurrency_rules(value)
+        return value
+
+
+class BaseWorkflow(Triggers[TWorkflowInput], Generic[TWorkflowInput]):
     """What workflows and standalone tasks have in common."""
 
     def __init__(self, config: WorkflowConfig, client: Hatchet) -> None:

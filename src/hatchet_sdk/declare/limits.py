@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import json
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from datetime import timedelta
@@ -12,9 +11,14 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, Field, field_validator, model_validator
+from pydantic_core import to_json
 
 if TYPE_CHECKING:
     from hatchet_contracts.v1 import workflows_pb2
+
+
+LARGEST = 2**31 - 1
+"""The wire's numbers have 32 bits."""
 
 
 class ConcurrencyLimitStrategy(str, Enum):
@@ -29,10 +33,14 @@ class ConcurrencyLimitStrategy(str, Enum):
     CANCEL_QUEUED_EXCEPT_OLDEST = "CANCEL_QUEUED_EXCEPT_OLDEST"
 
 
+UNSUPPORTED = (ConcurrencyLimitStrategy.QUEUE_OLDEST, ConcurrencyLimitStrategy.QUEUE_NEWEST)
+
+
 class ConcurrencyExpression(BaseModel):
     """At most ``max_runs`` at a time for each value of the CEL ``expression`` (C-3.17).
 
-    ``max_runs`` is a number or a CEL expression.
+    ``max_runs`` is a number from 1, or a CEL expression that gives one for each run (C-9.5). With ``name`` and
+    ``is_tenant_scoped`` all workflows that declare the name share the limit (C-3.38).
     """
 
     expression: str
@@ -44,13 +52,23 @@ class ConcurrencyExpression(BaseModel):
     @field_validator("max_runs", mode="after")
     @classmethod
     def validate_max_runs(cls, v: int | str) -> int | str:
-        if isinstance(v, int) and v < 1:
-            raise ValueError(f"max_runs must be at least 1, got {v}")
+        if isinstance(v, int) and not 1 <= v <= LARGEST:
+            raise ValueError(f"max_runs must be a number from 1 to {LARGEST} or a CEL expression, got {v}")
+        if isinstance(v, str) and not v.strip():
+            raise ValueError("max_runs is an empty text; give a number or a CEL expression")
         return v
+
+    @model_validator(mode="after")
+    def _check(self) -> ConcurrencyExpression:
+        if not self.expression.strip():
+            raise ValueError("expression is empty; give a CEL expression such as 'input.user_id'")
+        if self.is_tenant_scoped and not self.name:
+            raise ValueError("a tenant-scoped concurrency is shared by its name; give it one with name=…")
+        return self
 
     @staticmethod
     def from_int(max_runs: int) -> ConcurrencyExpression:
-        """One key for all runs."""
+        """One key for all runs (C-3.40)."""
         return ConcurrencyExpression(
             expression="'constant'", max_runs=max_runs, limit_strategy=ConcurrencyLimitStrategy.GROUP_ROUND_ROBIN
         )
@@ -58,10 +76,10 @@ class ConcurrencyExpression(BaseModel):
     def to_proto(self) -> workflows_pb2.Concurrency:
         from hatchet_contracts.v1 import workflows_pb2
 
-        if self.limit_strategy is ConcurrencyLimitStrategy.QUEUE_OLDEST:
+        if self.limit_strategy in UNSUPPORTED:
             raise ValueError(
-                "the concurrency strategy QUEUE_OLDEST does not exist on the wire; "
-                "GROUP_ROUND_ROBIN with one key queues the oldest first"
+                f"the engine has no concurrency strategy {self.limit_strategy.value}; GROUP_ROUND_ROBIN with one key "
+                "queues the oldest first, CANCEL_QUEUED_EXCEPT_NEWEST keeps the newest that waits"
             )
         message = workflows_pb2.Concurrency(expression=self.expression, limit_strategy=self.limit_strategy.value)
         if isinstance(self.max_runs, int):
@@ -78,15 +96,27 @@ class ConcurrencyExpression(BaseModel):
 Concurrency = int | ConcurrencyExpression | Sequence[ConcurrencyExpression] | None
 
 
-def concurrency_messages(concurrency: Concurrency) -> list[workflows_pb2.Concurrency]:
-    """A number, one expression or several, as messages; none for None."""
+def concurrency_rules(concurrency: Concurrency) -> list[ConcurrencyExpression]:
+    """A number, one rule or several, as rules in their order; none for None.
+
+    Raises ``ValueError`` for a number below 1, ``TypeError`` for something else than rules.
+    """
     if concurrency is None:
         return []
     if isinstance(concurrency, int):
-        return [ConcurrencyExpression.from_int(concurrency).to_proto()]
+        return [ConcurrencyExpression.from_int(concurrency)]
     if isinstance(concurrency, ConcurrencyExpression):
-        return [concurrency.to_proto()]
-    return [expression.to_proto() for expression in concurrency]
+        return [concurrency]
+    rules = list(concurrency)
+    for rule in rules:
+        if not isinstance(rule, ConcurrencyExpression):
+            raise TypeError(f"concurrency takes a number or ConcurrencyExpression objects, got {type(rule).__name__}")
+    return rules
+
+
+def concurrency_messages(concurrency: Concurrency) -> list[workflows_pb2.Concurrency]:
+    """The rules of a declaration as messages."""
+    return [rule.to_proto() for rule in concurrency_rules(concurrency)]
 
 
 class RateLimitDuration(str, Enum):
@@ -101,11 +131,17 @@ class RateLimitDuration(str, Enum):
     YEAR = "YEAR"
 
 
+NO_LIMIT = "-1"
+"""As the limit of an entry with expressions: the key keeps the limit that it has (C-10.9)."""
+
+
 class RateLimit(BaseModel):
     """Units of a rate limit that each run of the task takes (C-3.18).
 
-    Either ``static_key`` (the limit is defined elsewhere) or ``dynamic_key`` (a CEL expression; needs ``limit``).
-    ``units`` and ``limit`` are numbers or CEL expressions.
+    Either ``static_key``, whose limit ``hatchet.rate_limits.put`` sets, or ``dynamic_key``, a CEL expression for the
+    key. ``units`` and ``limit`` are numbers or CEL expressions. With ``limit`` the key is created or changed when a run
+    is created, with a window of one ``duration``; without, the key keeps the limit that it has, and a key that nobody
+    has created lets no run start.
     """
 
     static_key: str | None = None
@@ -118,39 +154,58 @@ class RateLimit(BaseModel):
     def _check(self) -> RateLimit:
         if bool(self.static_key) == bool(self.dynamic_key):
             raise ValueError("a RateLimit needs exactly one of static_key and dynamic_key")
-        if self.dynamic_key and self.limit is None:
-            raise ValueError("a RateLimit with a dynamic_key needs a limit")
+        for name, value in (("units", self.units), ("limit", self.limit)):
+            if isinstance(value, int) and not 0 <= value <= LARGEST:
+                raise ValueError(f"{name} of a RateLimit must be a number from 0 to {LARGEST}, got {value}")
+            if isinstance(value, str) and not value.strip():
+                raise ValueError(f"{name} of a RateLimit is an empty text; give a number or a CEL expression")
         return self
 
     def to_proto(self) -> workflows_pb2.CreateTaskRateLimit:
+        """The entry on the wire (C-10.6, C-10.7). With any expression in it the key is read from ``key_expr`` alone
+        (C-10.8), so a static key becomes a text literal there."""
         from hatchet_contracts.v1 import workflows_pb2
 
         message = workflows_pb2.CreateTaskRateLimit(
             key=self.static_key or self.dynamic_key or "",
             duration=self.duration.value,
         )
-        if self.dynamic_key:
-            message.key_expr = self.dynamic_key
         if isinstance(self.units, int):
             message.units = self.units
         else:
             message.units_expr = self.units
-        if self.limit is not None:
-            message.limit_values_expr = str(self.limit)
+        if self.dynamic_key or self.limit is not None or isinstance(self.units, str):
+            message.key_expr = self.dynamic_key or to_json(self.static_key).decode()
+            message.limit_values_expr = NO_LIMIT if self.limit is None else str(self.limit)
         return message
 
 
 class DefaultFilter(BaseModel):
-    """A filter for events that is registered with the workflow."""
+    """A filter for events that is registered with the workflow (C-12.16).
+
+    An event with this ``scope`` starts a run when the CEL ``expression`` is true for it; the task finds ``payload`` in
+    ``ctx.filter_payload``.
+    """
 
     expression: str
     scope: str
     payload: dict[str, Any] = Field(default_factory=dict)
 
+    @model_validator(mode="after")
+    def _check(self) -> DefaultFilter:
+        for name in ("expression", "scope"):
+            if not getattr(self, name).strip():
+                raise ValueError(f"{name} of a DefaultFilter is empty, and such a filter lets no event through")
+        return self
+
     def to_proto(self) -> workflows_pb2.DefaultFilter:
+        """The filter on the wire (C-3.27). Raises ``TypeError`` for a payload that JSON cannot hold."""
         from hatchet_contracts.v1 import workflows_pb2
 
-        payload = json.dumps(self.payload).encode()
+        try:
+            payload = to_json(self.payload)
+        except ValueError as error:
+            raise TypeError(f"the payload of the filter with scope '{self.scope}': {error}") from error
         return workflows_pb2.DefaultFilter(expression=self.expression, scope=self.scope, payload=payload)
 
 

@@ -71,8 +71,9 @@ class Runnable(Running[TWorkflowInput, TResult, TRef], Generic[TWorkflowInput, T
         key are one run), ``sticky`` (inside a task: run on this worker), ``desired_worker_id`` and
         ``desired_worker_labels``. Inside a task the run becomes a child of it (C-4.11).
 
-        Raises ``TypeError`` for an input that cannot become a JSON object, ``EngineError`` when the engine cannot be
-        reached or refuses, ``IdempotencyCollisionError`` when a run with the same key exists,
+        Raises ``TypeError`` for an input that cannot become a JSON object, ``ValueError`` for a sticky run of a
+        workflow that this worker has not registered or that declares no strategy, ``EngineError`` when the engine
+        cannot be reached or refuses, ``IdempotencyCollisionError`` when a run with the same key exists,
         ``FailedTaskRunExceptionGroup`` when a task failed, and ``CancelledRunError`` (a ``ValueError``) when the run
         was cancelled.
         """

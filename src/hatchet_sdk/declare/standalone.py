@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Generic
 
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 from hatchet_sdk.declare.runnable import Runnable
 from hatchet_sdk.declare.task import R, Task, TWorkflowInput
@@ -63,8 +63,22 @@ class Standalone(Runnable[TWorkflowInput, R, TaskRunRef[TWorkflowInput, R]], Gen
         return self.get_run_ref(run_id)
 
     def _value(self, outcome: RunOutcome, awaited: bool) -> R:
+        if self._gives_nothing(outcome, awaited):
+            return self._nothing()
         return self._task.parse_output(outcome.output_of(self._task.readable_id))
 
     def _raises(self, outcome: RunOutcome, awaited: bool) -> bool:
         # A cancelled task has nothing to return, so both twins say why.
-        return outcome.failed or outcome.cancelled
+        return outcome.failed or (outcome.cancelled and not self._gives_nothing(outcome, awaited))
+
+    def _nothing(self) -> R:
+        """The empty value of the declared type, or what a task gives that returned nothing."""
+        try:
+            return self._task.parse_output("{}")
+        except ValidationError:
+            return self._task.parse_output(None)
+
+    def _gives_nothing(self, outcome: RunOutcome, awaited: bool) -> bool:
+        """A batch task that cancels itself refuses work; who awaits a run of it gets nothing instead of an exception
+        (C-16.29)."""
+        return awaited and outcome.cancelled and self._task.batch is not None

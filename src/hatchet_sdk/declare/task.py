@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
+from hatchet_sdk.declare.batches import BatchTaskConfig, member_type
 from hatchet_sdk.declare.conditions import (
     Action,
     Condition,
@@ -21,7 +22,7 @@ from hatchet_sdk.declare.conditions import (
 )
 from hatchet_sdk.declare.durations import Duration, timedelta_to_expr
 from hatchet_sdk.declare.labels import DesiredLabels, desired_labels
-from hatchet_sdk.declare.limits import ConcurrencyExpression, RateLimit, concurrency_messages
+from hatchet_sdk.declare.limits import ConcurrencyExpression, RateLimit, concurrency_messages, concurrency_rules
 from hatchet_sdk.declare.options import SlotType, StepType
 from hatchet_sdk.declare.signature import UNDECLARED, check_parameters, return_type
 from hatchet_sdk.declare.values import DataclassInstance, Values, json_text, parse_json
@@ -44,7 +45,8 @@ class Task(Generic[TWorkflowInput, R]):
 
     Attributes: ``name`` in lower case (C-3.3), ``type``, ``parents`` (tasks), ``execution_timeout`` and
     ``schedule_timeout`` (``timedelta`` or duration text), ``retries`` (attempts after the first), ``backoff_factor``,
-    ``backoff_max_seconds``, and the conditions ``wait_for``, ``skip_if`` and ``cancel_if`` with groups resolved.
+    ``backoff_max_seconds``, the conditions ``wait_for``, ``skip_if`` and ``cancel_if`` with groups resolved, and
+    ``batch``, which only a batch task has.
     Raises ``TypeError`` when the function does not take ``(input, ctx)``, ``ValueError`` for limits out of range.
     """
 
@@ -68,6 +70,7 @@ class Task(Generic[TWorkflowInput, R]):
         wait_for: list[Condition | OrGroup] | None = None,
         skip_if: list[Condition | OrGroup] | None = None,
         cancel_if: list[Condition | OrGroup] | None = None,
+        batch: BatchTaskConfig | None = None,
         slot_requests: dict[str, int] | None = None,
         local_names: Mapping[str, Any] | None = None,
     ) -> None:
@@ -93,6 +96,9 @@ class Task(Generic[TWorkflowInput, R]):
         self.backoff_factor = backoff_factor
         self.backoff_max_seconds = backoff_max_seconds
         self.concurrency = concurrency
+        # Here too, so that a wrong number is reported where it was written.
+        concurrency_rules(concurrency)
+        self.batch = batch
         self.slot_requests = slot_requests or {(SlotType.DURABLE if is_durable else SlotType.DEFAULT).value: 1}
         self.wait_for = declared(wait_for, Action.QUEUE, f"wait_for of task '{name}'")
         self.skip_if = declared(skip_if, Action.SKIP, f"skip_if of task '{name}'")
@@ -131,6 +137,8 @@ class Task(Generic[TWorkflowInput, R]):
             is_durable=self.is_durable,
             slot_requests=self.slot_requests,
         )
+        if self.batch is not None:
+            message.batch.CopyFrom(self.batch.to_proto())
         if self._conditions:
             message.conditions.CopyFrom(task_conditions(self._conditions, self.workflow.client.config))
         if self.backoff_factor is not None:
@@ -163,6 +171,8 @@ class Task(Generic[TWorkflowInput, R]):
     @cached_property
     def _outputs(self) -> Values[R] | None:
         kind = return_type(self.fn, self._local_names)
+        if self.batch is not None and not self.batch.broadcast_output:
+            kind = member_type(kind, UNDECLARED)
         if kind is UNDECLARED or kind is Any:
             return None
         values: Values[R] = Values(kind)

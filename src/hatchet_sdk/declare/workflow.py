@@ -1,18 +1,17 @@
 """Workflows: tasks that depend on each other, run in the order of a directed acyclic graph."""
 
-# TaskDefaults and timedelta are values
-
 from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Coroutine, Sequence
-from datetime import timedelta
 from graphlib import CycleError, TopologicalSorter
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from hatchet_sdk.declare.base import WorkflowConfig
+from hatchet_sdk.declare.batch_tasks import BatchTasks
 from hatchet_sdk.declare.conditions import Condition, OrGroup, ParentCondition
 from hatchet_sdk.declare.durations import Duration
+from hatchet_sdk.declare.fallbacks import EXECUTION_TIMEOUT, SCHEDULE_TIMEOUT, fall_back_to_default
 from hatchet_sdk.declare.labels import DesiredWorkerLabel
 from hatchet_sdk.declare.limits import ConcurrencyExpression, RateLimit
 from hatchet_sdk.declare.options import SlotType, StepType
@@ -33,17 +32,10 @@ T = TypeVar("T")
 
 CoroutineLike = Coroutine[Any, Any, T]
 
-SCHEDULE_TIMEOUT = timedelta(minutes=5)
-EXECUTION_TIMEOUT = timedelta(seconds=60)
 SPECIAL = {StepType.ON_FAILURE: "on-failure", StepType.ON_SUCCESS: "on-success"}
 
 
-def fall_back_to_default(value: T, param_default: T, fallback_value: T | None) -> T:
-    """``value``, unless it is what a parameter has when it is not given and the workflow's defaults say something."""
-    return fallback_value if fallback_value is not None and value == param_default else value
-
-
-class Workflow(Runnable[TWorkflowInput, dict[str, Any], WorkflowRunRef]):
+class Workflow(Runnable[TWorkflowInput, dict[str, Any], WorkflowRunRef], BatchTasks[TWorkflowInput]):
     """A workflow. ``task`` and its siblings declare its tasks; a run gives their outputs by task name.
 
     Made by ``hatchet.workflow(…)``.

@@ -128,7 +128,8 @@ class EventClient:
 
         metadata = event.additional_metadata
         context = current_context.get()
-        if context is not None:
+        # A batch stands for many runs, none of which can be named as the source.
+        if context is not None and context.task_run_id:
             metadata = {**metadata, SOURCE_RUN: context.workflow_run_id, SOURCE_TASK: context.task_run_id}
         request = PushEventRequest(
             key=self._client.config.apply_namespace(event.key, namespace),

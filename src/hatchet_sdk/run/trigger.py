@@ -23,7 +23,7 @@ from hatchet_sdk.wire.errors import EngineError
 
 if TYPE_CHECKING:
     from hatchet_sdk.config import ClientConfig
-    from hatchet_sdk.declare.options import TriggerWorkflowOptions
+    from hatchet_sdk.declare.options import ScheduleTriggerWorkflowOptions, TriggerWorkflowOptions
     from hatchet_sdk.wire.connection import Connection
 
 M = TypeVar("M", bound=Message)
@@ -40,8 +40,9 @@ def prepare(
     """The message that creates one run; called where the user called, because the parent task is found from there.
 
     Inside a task the run becomes a child of it: parent ids, and the next child index unless one is given (C-4.11,
-    C-4.15).
-    Raises ``TypeError`` for metadata that JSON cannot hold, ``ValueError`` for a label without key.
+    C-4.15). A batch is no parent (C-16.37).
+    Raises ``TypeError`` for metadata that JSON cannot hold, ``ValueError`` for a label without key, and for a sticky
+    child that this worker cannot run (C-11.15).
     """
     request = TriggerWorkflowRequest(
         name=config.apply_namespace(workflow_name, options.namespace),
@@ -52,22 +53,26 @@ def prepare(
         child_key=options.child_key,
         priority=None if options.priority is None else int(options.priority),
         desired_worker_id=options.desired_worker_id,
-        additional_metadata=_metadata(workflow_name, options),
+        additional_metadata=metadata_text(workflow_name, options),
         desired_worker_labels=desired_labels(options.desired_worker_label),
     )
     context = current_context.get()
-    if context is not None:
+    if context is None:
+        return request
+    if context.task_run_id:
         if options.parent_step_run_id is None:
             request.parent_id = options.parent_id or context.workflow_run_id
             request.parent_task_run_external_id = context.task_run_id
         if options.child_index is None:
             request.child_index = context.next_child_index()
-        if options.sticky and options.desired_worker_id is None:
-            request.desired_worker_id = context.worker_id
+    if options.sticky and options.desired_worker_id is None:
+        context.worker.check_sticky(request.name)
+        request.desired_worker_id = context.worker_id
     return request
 
 
-def _metadata(workflow_name: str, options: TriggerWorkflowOptions) -> str | None:
+def metadata_text(workflow_name: str, options: ScheduleTriggerWorkflowOptions) -> str | None:
+    """The metadata of a run as JSON text; None for none. Raises ``TypeError`` for what JSON cannot hold."""
     if not options.additional_metadata:
         return None
     try:

@@ -81,6 +81,8 @@ class Calls:
         self._pause_rate_limit = unary(
             "/WorkflowService/PauseRateLimit", w.PauseRateLimitRequest, w.PauseRateLimitResponse
         )
+        self._put_rate_limit = unary("/WorkflowService/PutRateLimit", w.PutRateLimitRequest, w.PutRateLimitResponse)
+        self._schedule = unary("/WorkflowService/ScheduleWorkflow", w.ScheduleWorkflowRequest, w.WorkflowVersion)
         self._events = channel.unary_stream(
             "/Dispatcher/SubscribeToWorkflowEvents",
             request_serializer=d.SubscribeToWorkflowEventsRequest.SerializeToString,
@@ -250,6 +252,16 @@ class Calls:
     ) -> None:
         """Send a chunk to whoever listens to the run (C-13.9)."""
         await self._call("PutStreamEvent", self._put_chunk, request, policy, compression=self._compression(request))
+
+    async def put_rate_limit(self, request: workflows_pb2.PutRateLimitRequest) -> None:
+        """Create or change a rate limit (C-10.1)."""
+        await self._call("PutRateLimit", self._put_rate_limit, request, self._ordinary)
+
+    async def schedule_workflow(self, request: workflows_pb2.ScheduleWorkflowRequest) -> workflows_pb2.WorkflowVersion:
+        """Let runs start at the given times (C-14.17)."""
+        return await self._call(
+            "ScheduleWorkflow", self._schedule, request, self._ordinary, compression=self._compression(request)
+        )
 
     async def pause_rate_limit(self, key: str, until: float) -> float:
         """Let the rate limit yield nothing until then, seconds since 1970; returns the time in effect (C-10.4)."""

@@ -6,12 +6,15 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
-from hatchet_contracts.dispatcher_pb2 import CANCEL_STEP_RUN, START_STEP_RUN, AssignedAction
+from hatchet_contracts.dispatcher_pb2 import CANCEL_STEP_RUN, START_BATCH, START_STEP_RUN, AssignedAction
+from hatchet_sdk.context.batch import BatchContext
 from hatchet_sdk.context.context import Context
 from hatchet_sdk.worker.attempt import Attempt, AttemptKey, Handler, key_of
+from hatchet_sdk.worker.batch_job import BatchJob, refused_batch
 from hatchet_sdk.worker.executor import Ended, Executor
+from hatchet_sdk.worker.job import Event, SingleJob
 from hatchet_sdk.worker.outcome import Outcomes
 from hatchet_sdk.worker.reports import Report, Reports
 
@@ -63,7 +66,7 @@ class Attempts:
 
     def on_action(self, action: AssignedAction) -> None:
         """An assignment or a cancellation from the listener."""
-        if action.action_type == START_STEP_RUN:
+        if action.action_type in (START_STEP_RUN, START_BATCH):
             self._start(action)
         elif action.action_type == CANCEL_STEP_RUN:
             self._cancel(action)
@@ -71,19 +74,26 @@ class Attempts:
             logger.warning("ignored an action of the unknown type %s for %s", action.action_type, action.action_id)
 
     def on_ended(self, ended: Ended) -> None:
-        """A function has ended; with None there is nothing to tell (C-5.20)."""
-        attempt, event = ended
+        """A function has ended; without events there is nothing to tell (C-5.20)."""
+        attempt, events = ended
         if not attempt.running:
             return
         attempt.running = False
-        if event is None or attempt.context.is_cancelled:
-            self.forget(attempt)
-        else:
-            # Held on: until the engine has the report it may send the same START again after a reconnect.
+        if not events or attempt.context.is_cancelled:
+            self._forget(attempt)
+            return
+        # Held on: until the engine has the reports it may send the same START again after a reconnect.
+        attempt.unsent = len(events)
+        for event in events:
             self._reports.send(Report(event, attempt))
 
-    def forget(self, attempt: Attempt) -> None:
-        """The engine has the report, or will not get one."""
+    def reported(self, attempt: Attempt) -> None:
+        """The engine has one of the terminal reports, or will not get it."""
+        attempt.unsent -= 1
+        if attempt.unsent <= 0:
+            self._forget(attempt)
+
+    def _forget(self, attempt: Attempt) -> None:
         self._held.pop(attempt.key, None)
         if not self._held:
             self._empty.set()
@@ -101,10 +111,10 @@ class Attempts:
             logger.debug("ignored a second START of %s, attempt %d", key[0], key[1] + 1)
             return
         handler = self._handlers.get(action.action_id)
-        if handler is None:
-            self._refuse(action)
+        if handler is None or (action.action_type == START_BATCH) is not handler.is_batch:
+            self._refuse(action, handler)
             return
-        attempt = Attempt(key, action, handler, self._new_context(action, handler), time.monotonic())
+        attempt = self._new_attempt(action, handler)
         self._held[key] = attempt
         self._empty.clear()
         self._unstarted.append(attempt)
@@ -113,14 +123,35 @@ class Attempts:
             self._loop.call_later(STARTED_AFTER_SECONDS, self._sweep)
         self._executor.start(attempt)
 
-    def _refuse(self, action: AssignedAction) -> None:
+    def _new_attempt(self, action: AssignedAction, handler: Handler) -> Attempt:
+        context, task = self._new_context(action, handler), handler.task
+        job = (
+            BatchJob(action, task, context, self._outcomes)
+            if isinstance(context, BatchContext)
+            else SingleJob(action, task, context, self._outcomes)
+        )
+        return Attempt(key_of(action), action, handler, context, job, time.monotonic())
+
+    def _refuse(self, action: AssignedAction, handler: Handler | None) -> None:
         # The official clients say nothing here (C-5.3), and the task waits for its execution timeout.
-        known = ", ".join(sorted(self._handlers))
-        text = f"this worker has no function for the action {action.action_id!r}; it registered: {known}"
+        text = self._reason(action, handler)
         logger.error("%s", text)
-        event = self._outcomes.failed_with_text(action, text)
         # Another attempt may land on a worker that knows the action, so retries stay allowed.
-        self._reports.send(Report(event, None))
+        for event in self._refusal(action, text):
+            self._reports.send(Report(event, None))
+
+    def _reason(self, action: AssignedAction, handler: Handler | None) -> str:
+        if handler is None:
+            known = ", ".join(sorted(self._handlers))
+            return f"this worker has no function for the action {action.action_id!r}; it registered: {known}"
+        if handler.is_batch:
+            return f"{action.action_id!r} is a batch task, but the engine assigned a single run; it may be too old"
+        return f"{action.action_id!r} is not a batch task on this worker, but the engine assigned a batch"
+
+    def _refusal(self, action: AssignedAction, text: str) -> Sequence[Event]:
+        if action.action_type == START_BATCH:
+            return refused_batch(action, text, self._outcomes)
+        return (self._outcomes.failed_with_text(action, text),)
 
     def _cancel(self, action: AssignedAction) -> None:
         attempt = self._held.get(key_of(action))
@@ -142,5 +173,5 @@ class Attempts:
             self._loop.call_later(max(waiting[0].received - due, MIN_SWEEP_SECONDS), self._sweep)
 
     def _send_started(self, attempt: Attempt) -> None:
-        event = self._outcomes.started(attempt.action, time.monotonic() - attempt.received)
-        self._reports.send(Report(event, attempt, terminal=False))
+        for event in attempt.job.started(time.monotonic() - attempt.received):
+            self._reports.send(Report(event, attempt, terminal=False))

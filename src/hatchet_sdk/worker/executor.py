@@ -5,22 +5,21 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from hatchet_contracts.dispatcher_pb2 import StepActionEvent
 from hatchet_sdk.context.current import current_context
 from hatchet_sdk.worker.attempt import Attempt
+from hatchet_sdk.worker.job import Event
 from hatchet_sdk.worker.mailbox import Mailbox
-from hatchet_sdk.worker.outcome import Outcomes
 
 logger = logging.getLogger("hatchet.worker")
 
 CANCEL_GRACE_SECONDS = 1.0
 """How long a cancelled async task may go on, to see `ctx.exit_flag` and end by itself (C-5.20)."""
 
-# (attempt, what to tell the engine; None for nothing)
-Ended = tuple[Attempt, StepActionEvent | None]
+# (attempt, what to tell the engine; empty for nothing)
+Ended = tuple[Attempt, Sequence[Event]]
 
 
 class Executor:
@@ -37,13 +36,11 @@ class Executor:
         self,
         *,
         loop: asyncio.AbstractEventLoop,
-        outcomes: Outcomes,
         ended: Callable[[Ended], None],
         threads: int,
         context: contextvars.Context,
     ) -> None:
         self._loop = loop
-        self._outcomes = outcomes
         self._ended = ended
         self._to_loop: Mailbox[Attempt] = Mailbox(loop, self._on_loop)
         self._pool = ThreadPoolExecutor(max_workers=max(threads, 1), thread_name_prefix="hatchet-task")
@@ -62,7 +59,7 @@ class Executor:
             self._pool.submit(self._context.copy().run, self._run_sync, attempt)
         except RuntimeError as error:
             # Shut down, or the system has no thread left.
-            self._ended((attempt, self._outcomes.failed(attempt.action, error)))
+            self._ended((attempt, attempt.job.failed(error)))
 
     def cancel(self, attempt: Attempt) -> None:
         """Acts on a cancelled attempt whose exit flag is up. Called on the connection thread.
@@ -97,54 +94,52 @@ class Executor:
         if task is not None:
             self._loop.call_later(CANCEL_GRACE_SECONDS, task.cancel)
         elif attempt.context.is_cancelled or self._stopped:
-            self._ended((attempt, None))
+            self._ended((attempt, ()))
         else:
             self._running.add(attempt)
             attempt.async_task = self._loop.create_task(self._run_async(attempt), context=self._context.copy())
 
     async def _run_async(self, attempt: Attempt) -> None:
-        action, context, task = attempt.action, attempt.context, attempt.handler.task
-        event: StepActionEvent | None = None
+        job, context = attempt.job, attempt.context
+        events: Sequence[Event] = ()
         try:
             current_context.set(context)
             try:
-                value = task.parse_input(context.input)
+                value = job.value()
             except Exception as error:
-                event = self._outcomes.failed(action, error.with_traceback(None), retry=False)
+                events = job.failed(error.with_traceback(None), retry=False)
                 return
-            output = await task.fn(value, context)
-            event = self._outcomes.completed(action, task.serialize_output(output))
+            events = job.completed(await attempt.handler.task.fn(value, context))
         except KeyboardInterrupt:
             # Ctrl-C of a worker that does not handle signals: it is meant for the program, not for this task.
             raise
         except BaseException as error:
             # SystemExit too: the task fails, the worker lives. So does a CancelledError that we did not ask for.
             if not self._stopped and not context.is_cancelled:
-                event = self._outcomes.failed(action, _from_function(error))
+                events = job.failed(_from_function(error))
         finally:
             self._running.discard(attempt)
-            self._ended((attempt, None if context.is_cancelled else event))
+            self._ended((attempt, () if context.is_cancelled else events))
 
     def _run_sync(self, attempt: Attempt) -> None:
-        action, context, task = attempt.action, attempt.context, attempt.handler.task
-        event: StepActionEvent | None = None
+        job, context = attempt.job, attempt.context
+        events: Sequence[Event] = ()
         self._in_threads.add(attempt)
         try:
             if context.is_cancelled:
                 return
             current_context.set(context)
             try:
-                value = task.parse_input(context.input)
+                value = job.value()
             except Exception as error:
-                event = self._outcomes.failed(action, error.with_traceback(None), retry=False)
+                events = job.failed(error.with_traceback(None), retry=False)
                 return
-            output = task.fn(value, context)
-            event = self._outcomes.completed(action, task.serialize_output(output))
+            events = job.completed(attempt.handler.task.fn(value, context))
         except BaseException as error:
-            event = self._outcomes.failed(action, _from_function(error))
+            events = job.failed(_from_function(error))
         finally:
             self._in_threads.discard(attempt)
-            self._ended((attempt, None if context.is_cancelled else event))
+            self._ended((attempt, () if context.is_cancelled else events))
 
 
 def _from_function(error: BaseException) -> BaseException:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from hatchet_contracts.dispatcher_pb2 import AssignedAction, WorkerRegisterRequest
 from hatchet_contracts.v1.workflows_pb2 import CreateWorkflowVersionRequest
+from hatchet_sdk.context.batch import BatchContext
 from hatchet_sdk.context.context import Context
 from hatchet_sdk.context.worker_context import WorkerContext
 from hatchet_sdk.wire.errors import EngineError
@@ -69,6 +70,7 @@ class Life:
         self._on_health = on_health
         self._main_loop = main_loop
         self._outcomes = Outcomes(config.grpc_max_send_message_length)
+        self._sticky_workflows: dict[str, bool] = {}
         self._by_type = True
         self._batches = False
         self._lifespan_value: Any = None
@@ -91,6 +93,7 @@ class Life:
         Raises:
             WorkerRegistrationError: the engine refused a workflow, or cannot be reached.
         """
+        self._sticky_workflows = {request.name: request.HasField("sticky") for request in workflows}
         self._connection = WorkerConnection(
             config=self._config,
             registration=self._register_request,
@@ -140,7 +143,7 @@ class Life:
     def _wire(self, connection: WorkerConnection, context: contextvars.Context) -> None:
         loop = asyncio.get_running_loop()
         ended: Mailbox[Ended] = Mailbox(loop, lambda item: self._attempts.on_ended(item))
-        self._worker_context = WorkerContext(self._labels, connection)
+        self._worker_context = WorkerContext(self._labels, connection, self._sticky_workflows)
         self._log_queue = LogQueue(loop=loop, link=connection, capacity=self._config.log_queue_size)
         if not self._config.disable_log_capture:
             self._log_capture = LogCapture(self._log_queue)
@@ -150,7 +153,6 @@ class Life:
         )
         self._executor = Executor(
             loop=self._main_loop,
-            outcomes=self._outcomes,
             ended=ended.put,
             threads=sum(self._slot_config.values()),
             context=context,
@@ -214,7 +216,7 @@ class Life:
         await self._reports.idle()
 
     def _settled(self, attempt: Attempt) -> None:
-        self._attempts.forget(attempt)
+        self._attempts.reported(attempt)
 
     def _connected(self, first: bool) -> None:
         self._on_health(True)
@@ -226,7 +228,8 @@ class Life:
             self._reports.kick()
 
     def _new_context(self, action: AssignedAction, handler: Handler) -> Context:
-        return Context(
+        kind = BatchContext if handler.is_batch else Context
+        return kind(
             action,
             link=self._worker_context.link,
             worker=self._worker_context,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import cast
 
 from hatchet_contracts.dispatcher_pb2 import (
@@ -54,7 +55,18 @@ class Outcomes:
         Args:
             retry: False for a failure that another attempt cannot mend, whatever the type of the error.
         """
-        text = _error_text(error, action.task_run_external_id)
+        return self.failed_each((action,), error, retry=retry)[0]
+
+    def failed_each(
+        self, actions: Sequence[AssignedAction], error: BaseException, *, retry: bool = True
+    ) -> list[StepActionEvent]:
+        """FAILED with the same error for several task runs; its traceback is written once."""
+        described = _describe(error)
+        return [
+            self._failed(action, error, _text_for(described, action.task_run_external_id), retry) for action in actions
+        ]
+
+    def _failed(self, action: AssignedAction, error: BaseException, text: str, retry: bool) -> StepActionEvent:
         size = self._oversize(text)
         if size:
             kept = f"{type(error).__name__}: {_text_of(error)}"[:KEPT_ERROR_CHARACTERS]
@@ -101,12 +113,20 @@ def _event(
     return event
 
 
-def _error_text(error: BaseException, task_run_id: str) -> str:
+def _describe(error: BaseException) -> TaskRunError | str:
     try:
         # SystemExit and its like have the same parts; the parser of the text knows no difference.
-        return TaskRunError.from_exception(cast(Exception, error), task_run_id).serialize(include_metadata=True)
+        return TaskRunError.from_exception(cast(Exception, error), None)
     except Exception as broken:
         return f"{type(error).__name__}: the error has no readable text ({type(broken).__name__} in its __str__)"
+
+
+def _text_for(described: TaskRunError | str, task_run_id: str) -> str:
+    if isinstance(described, str):
+        return described
+    return TaskRunError(described.exc, described.exc_type, described.trace, task_run_id).serialize(
+        include_metadata=True
+    )
 
 
 def _text_of(error: BaseException) -> str:

@@ -10,7 +10,9 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Protocol, TypeVar
 
-from hatchet_contracts.dispatcher_pb2 import BatchActionEvent, BatchActionEventItem, StepActionEvent
+from hatchet_contracts.dispatcher_pb2 import BatchActionEvent, StepActionEvent
+from hatchet_sdk.wire.batch_events import item_of
+from hatchet_sdk.worker.job import Event
 
 LARGEST_BATCH = 200
 LARGEST_BYTES = 1_000_000
@@ -27,18 +29,25 @@ class HasEvent(Protocol):
     """What waits in the queue."""
 
     @property
-    def event(self) -> StepActionEvent: ...
+    def event(self) -> Event: ...
 
 
 Waiting = TypeVar("Waiting", bound=HasEvent)
 
 
 def take_batch(queue: deque[Waiting]) -> list[Waiting]:
-    """Removes from the left what may travel together: same kind, same action, not too many, not too large."""
+    """Removes from the left what may travel together: same kind, same action, not too many, not too large.
+
+    A report of a batch task is a message of its own already.
+    """
     taken = queue.popleft()
     first, batch, size = taken.event, [taken], taken.event.ByteSize()
+    if isinstance(first, BatchActionEvent):
+        return batch
     while queue and len(batch) < LARGEST_BATCH:
         event = queue[0].event
+        if isinstance(event, BatchActionEvent):
+            break
         size += event.ByteSize()
         if event.event_type != first.event_type or event.action_id != first.action_id or size > LARGEST_BYTES:
             break
@@ -55,15 +64,5 @@ def batch_event(events: Sequence[StepActionEvent], worker_id: str) -> BatchActio
         action_id=first.action_id,
         event_timestamp=first.event_timestamp,
         event_type=first.event_type,
-        items=[_item(event) for event in events],
-    )
-
-
-def _item(event: StepActionEvent) -> BatchActionEventItem:
-    return BatchActionEventItem(
-        task_run_external_id=event.task_run_external_id,
-        event_payload=event.event_payload,
-        retry_count=event.retry_count if event.HasField("retry_count") else None,
-        should_not_retry=event.should_not_retry if event.HasField("should_not_retry") else None,
-        retry_after_ms=event.retry_after_ms if event.HasField("retry_after_ms") else None,
+        items=[item_of(event) for event in events],
     )

@@ -12,11 +12,13 @@ from typing import Protocol
 
 from grpc import StatusCode
 
-from hatchet_contracts.dispatcher_pb2 import StepActionEvent
+from hatchet_contracts.dispatcher_pb2 import STEP_EVENT_TYPE_FAILED, BatchActionEvent, StepActionEvent
+from hatchet_sdk.wire.batch_events import halves
 from hatchet_sdk.wire.calls import Calls
 from hatchet_sdk.wire.errors import EngineError, is_too_large
 from hatchet_sdk.wire.retry import ONCE, USER_ERRORS
 from hatchet_sdk.worker.attempt import Attempt
+from hatchet_sdk.worker.job import Event
 from hatchet_sdk.worker.outcome import Outcomes
 from hatchet_sdk.worker.report_batches import batch_event, take_batch
 
@@ -45,10 +47,17 @@ class Report:
         tries: how often it failed although the engine should have been there.
     """
 
-    event: StepActionEvent
+    event: Event
     attempt: Attempt | None
     terminal: bool = True
     tries: int = 0
+
+
+def _subject(event: Event) -> str:
+    """Whose event it is, for log lines."""
+    if isinstance(event, BatchActionEvent):
+        return f"batch {event.batch_id} ({len(event.items)} runs)"
+    return f"task {event.task_run_external_id}"
 
 
 def _is_stale(report: Report) -> bool:
@@ -167,7 +176,7 @@ class Reports:
             for report in reports:
                 self._repeat(report)
         except Exception:
-            logger.exception("the report of %s could not be sent", reports[0].event.task_run_external_id)
+            logger.exception("the report of %s could not be sent", _subject(reports[0].event))
             for report in reports:
                 self._settle(report)
         else:
@@ -175,13 +184,16 @@ class Reports:
                 self._settle(report)
 
     async def _call(self, calls: Calls, reports: list[Report]) -> None:
-        worker_id = self._route.worker_id
-        if len(reports) > 1:
-            together = batch_event([report.event for report in reports], worker_id)
-            await calls.send_batch_action_event(together, policy=ONCE)
-            return
-        reports[0].event.worker_id = worker_id
-        await calls.send_step_action_event(reports[0].event, policy=ONCE)
+        worker_id, first = self._route.worker_id, reports[0].event
+        if isinstance(first, BatchActionEvent):
+            first.worker_id = worker_id
+            await calls.send_batch_action_event(first, policy=ONCE)
+        elif len(reports) > 1:
+            events = [report.event for report in reports if isinstance(report.event, StepActionEvent)]
+            await calls.send_batch_action_event(batch_event(events, worker_id), policy=ONCE)
+        else:
+            first.worker_id = worker_id
+            await calls.send_step_action_event(first, policy=ONCE)
 
     def _closing_down(self) -> bool:
         task = asyncio.current_task()
@@ -216,13 +228,22 @@ class Reports:
         if attempt is None or not report.terminal or report.event.ByteSize() < 64 * 1024:
             self._give_up(report, error)
             return
-        size = report.event.ByteSize()
-        text = f"the report of the task has {size} bytes, the engine refused it: {error.details()}"
-        self.send(Report(self._outcomes.failed_with_text(attempt.action, text), attempt))
+        event = report.event
+        text = f"the report of the task has {event.ByteSize()} bytes, the engine refused it: {error.details()}"
+        if isinstance(event, StepActionEvent):
+            self.send(Report(self._outcomes.failed_with_text(attempt.action, text), attempt))
+            return
+        if len(event.items) == 1:
+            event.event_type = STEP_EVENT_TYPE_FAILED
+            event.items[0].event_payload = text
+        parts = halves(event)
+        attempt.unsent += len(parts) - 1
+        for part in parts:
+            self.send(Report(part, attempt))
 
     def _give_up(self, report: Report, error: EngineError) -> None:
         if report.terminal:
-            logger.error("the result of task %s is lost: %s", report.event.task_run_external_id, error)
+            logger.error("the result of %s is lost: %s", _subject(report.event), error)
         self._settle(report)
 
     def _settle(self, report: Report) -> None:

@@ -7,6 +7,7 @@ DROP TABLE trigger_revision;
 DROP TABLE rate_limit;
 DROP TABLE tenant_rule;
 ALTER TABLE task_note DROP COLUMN message;
+DROP INDEX task_assignment_by_batch;
 ALTER TABLE task_assignment DROP COLUMN batch_id, DROP COLUMN batch_reason;
 ALTER TABLE run DROP COLUMN limits, DROP COLUMN filter_payload, DROP COLUMN desired_worker_id;
 ALTER TABLE task DROP COLUMN limits, DROP COLUMN filter_payload, DROP COLUMN desired_worker_id;

@@ -14,6 +14,7 @@ ALTER TABLE run
 ALTER TABLE task_assignment
     ADD COLUMN batch_id uuid,
     ADD COLUMN batch_reason text;
+CREATE INDEX task_assignment_by_batch ON task_assignment (tenant_id, batch_id) WHERE batch_id IS NOT NULL;
 
 -- What a note says besides its time, for people.
 ALTER TABLE task_note ADD COLUMN message text;
@@ -107,7 +108,7 @@ CREATE TABLE cron_trigger (
     updated_at           timestamptz NOT NULL,
     UNIQUE (workflow_id, method, expression, name)
 ) WITH (fillfactor = 70);
-CREATE INDEX cron_trigger_due ON cron_trigger (next_at) WHERE next_at IS NOT NULL;
+CREATE INDEX cron_trigger_due ON cron_trigger (next_at, id) WHERE next_at IS NOT NULL;
 CREATE INDEX cron_trigger_by_tenant ON cron_trigger (tenant_id, created_at, id);
 
 -- A run that is to start once. run_id and triggered_at are set in the transaction that starts it.
@@ -129,5 +130,7 @@ CREATE TABLE scheduled_run (
     created_at           timestamptz NOT NULL,
     updated_at           timestamptz NOT NULL
 ) WITH (fillfactor = 90);
-CREATE INDEX scheduled_run_due ON scheduled_run (trigger_at) WHERE triggered_at IS NULL;
+CREATE INDEX scheduled_run_due ON scheduled_run (trigger_at, id) WHERE triggered_at IS NULL;
+CREATE INDEX scheduled_run_triggered ON scheduled_run (triggered_at) WHERE triggered_at IS NOT NULL;
+CREATE INDEX scheduled_run_by_workflow ON scheduled_run (workflow_id);
 CREATE INDEX scheduled_run_by_tenant ON scheduled_run (tenant_id, trigger_at, id);

@@ -2,11 +2,12 @@
 SELECT attempt.number AS attempt,
        extract(epoch FROM task.inserted_at)::float8 AS inserted_at,
        extract(epoch FROM replay.replayed_at)::float8 AS replayed_at,
-       extract(epoch FROM a.assigned_at)::float8 AS assigned_at, a.worker_id,
+       extract(epoch FROM a.assigned_at)::float8 AS assigned_at, a.worker_id, a.batch_reason,
        extract(epoch FROM coalesce(start.started_at, result.started_at))::float8 AS started_at,
        result.outcome, extract(epoch FROM result.finished_at)::float8 AS finished_at,
        extract(epoch FROM result.retry_at)::float8 AS retry_at, result.error,
-       (SELECT coalesce(json_agg(json_build_array(n.kind, extract(epoch FROM n.noted_at)) ORDER BY n.noted_at), '[]')::text
+       (SELECT coalesce(json_agg(json_build_array(n.kind, extract(epoch FROM n.noted_at), coalesce(n.message, ''))
+                               ORDER BY n.noted_at), '[]')::text
           FROM task_note AS n
          WHERE n.tenant_id = $1::uuid AND n.task_id = task.id AND n.attempt = attempt.number) AS notes
 FROM task

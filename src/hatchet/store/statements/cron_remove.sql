@@ -1,0 +1,1 @@
+DELETE FROM cron_trigger WHERE id = ANY($1::uuid[])
