@@ -11,6 +11,7 @@ from benchmarks.bench import Bench
 from benchmarks.done import RUNS, TASKS, CommittedResults
 from benchmarks.events import events
 from benchmarks.saturation import Plan, saturate
+from benchmarks.schedules import schedules
 from benchmarks.usage import per_task_us, resident_mb
 
 PACED_RATE = 100.0
@@ -163,6 +164,7 @@ ON_ENGINE: dict[str, Scenario] = {
     "line": line,
     "fan_out": fan_out,
     "events": events,
+    "schedules": schedules,
     "backlog": backlog,
 }
 """In the order in which they run."""

@@ -484,7 +484,7 @@ class Engine:
             bus=self.bus,
             clock=self.clock,
             enqueue=scheduler.enqueue,
-            closed=scheduler.gates.run_closed,
+            closed=scheduler.run_closed,
         )
 
     def _watch(self, scheduler: TenantScheduler) -> Watch:

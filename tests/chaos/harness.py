@@ -86,6 +86,25 @@ class DagClient(Load):
         super().__init__(name, directory, environment, "dag_client.py", count, window)
 
 
+class LimitsClient(Load):
+    """``programs/limits_client.py``: runs under limits, events and scheduled runs, until it is told to stop.
+
+    ``label``: tells the keys of its runs from those of others; its name unless another one is given.
+    """
+
+    def __init__(
+        self, name: str, directory: Path, environment: dict[str, str], *, window: int = 40, label: str | None = None
+    ) -> None:
+        self.label = label or name
+        self.count = ENDLESS
+        self.is_cut_short = False
+        self.acknowledged = Lines(directory / f"{name}.acknowledged")
+        self.results = Lines(directory / f"{name}.results")
+        arguments = (self.acknowledged.path, self.results.path, self.label, window)
+        command = [sys.executable, str(PROGRAMS / "limits_client.py"), *map(str, arguments)]
+        Program.__init__(self, name, command, environment, directory / f"{name}.log")
+
+
 class Pusher(Program):
     """``programs/pusher.py``: events, all the time."""
 
@@ -102,12 +121,14 @@ class Chaos:
         self.directory = directory
         self.history = Lines(directory / "history")
         self.steps = Lines(directory / "steps")
+        self.effects = Lines(directory / "effects")
         self.marks = directory / "marks"
         self.marks.mkdir()
         self.engines: list[EngineProcess] = []
         self.workers: list[Program] = []
         self.clients: list[Client] = []
         self.dag_clients: list[DagClient] = []
+        self.limits_clients: list[LimitsClient] = []
         self.pushers: list[Pusher] = []
         self._tokens: dict[str, str] = {}
 
@@ -125,13 +146,14 @@ class Chaos:
             self._tokens[engine.name],
             CHAOS_HISTORY=str(self.history.path),
             CHAOS_STEPS=str(self.steps.path),
+            CHAOS_EFFECTS=str(self.effects.path),
             CHAOS_MARKS=str(self.marks),
         )
         return environment | ({"HATCHET_CLIENT_HOST_PORT": address} if address else {})
 
-    def worker(self, name: str, environment: dict[str, str], *, slots: int = 20) -> Program:
+    def worker(self, name: str, environment: dict[str, str], *, slots: int = 20, program: str = "worker.py") -> Program:
         """Start a worker; it is not yet connected."""
-        command = [sys.executable, str(PROGRAMS / "worker.py"), name, str(slots)]
+        command = [sys.executable, str(PROGRAMS / program), name, str(slots)]
         worker = Program(name, command, environment, self.directory / f"{name}.log")
         worker.start()
         self.workers.append(worker)
@@ -151,6 +173,13 @@ class Chaos:
         self.dag_clients.append(client)
         return client
 
+    def limits_client(self, name: str, environment: dict[str, str], **options: Any) -> LimitsClient:
+        """Start a client of workflows under limits."""
+        client = LimitsClient(name, self.directory, environment, **options)
+        client.start()
+        self.limits_clients.append(client)
+        return client
+
     def pusher(self, name: str, environment: dict[str, str]) -> Pusher:
         """Start to push events."""
         pusher = Pusher(name, self.directory, environment)
@@ -166,7 +195,7 @@ class Chaos:
 
     def await_more(self, **more: int) -> None:
         """Wait until each load of that name has so many more results than now; all of them go on then."""
-        loads = {load.name: load for load in (*self.clients, *self.dag_clients)}
+        loads = {load.name: load for load in (*self.clients, *self.dag_clients, *self.limits_clients)}
         wanted = [(loads[name], len(loads[name].results) + count) for name, count in more.items()]
         for load, count in wanted:
             self.await_results(load, count)
@@ -201,4 +230,4 @@ class Chaos:
             program.kill()
 
     def _callers(self) -> list[Program]:
-        return [*self.clients, *self.dag_clients, *self.pushers]
+        return [*self.clients, *self.dag_clients, *self.limits_clients, *self.pushers]

@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
-import subprocess
-import sys
 from collections.abc import Callable
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import asyncpg
 import pytest
 from checker import check, read_rows
 from dag_checker import check_dags
 from harness import Chaos
-
-from support.engine_process import EngineProcess
-from support.program import clean_environment
+from pairs import column, owner, two_engines
 
 if TYPE_CHECKING:
     from conftest import PostgresServer
@@ -31,28 +24,6 @@ TAKE_OVER_SECONDS = 20.0
 """The requirement is 10 s; a busy machine gets twice that."""
 
 
-def shared_keys(directory: Path) -> dict[str, str]:
-    """A key set for several engines, made the way the documentation says."""
-    program = (sys.executable, "-P", "-m", "hatchet.cli.admin")
-    command = [*program, "keyset", "create-local-keys", "--key-dir", str(directory)]
-    ran = subprocess.run(command, env=clean_environment(), capture_output=True, text=True, timeout=120, check=False)
-    assert ran.returncode == 0, ran.stderr
-    return {"SERVER_ENCRYPTION_JWT_PRIVATE_KEYSET_FILE": str(directory / "private_ec256.key")}
-
-
-def column(dsn: str, query: str) -> list[Any]:
-    """The first column of the rows."""
-
-    async def ask() -> list[Any]:
-        connection = await asyncpg.connect(dsn)
-        try:
-            return [row[0] for row in await connection.fetch(query)]
-        finally:
-            await connection.close()
-
-    return asyncio.run(ask())
-
-
 COMPLETED_AFTER = """
 SELECT extract(epoch FROM min(r.finished_at))::float8 AS at
 FROM task_result r JOIN task_assignment a USING (tenant_id, task_id, attempt)
@@ -64,23 +35,6 @@ def first_completed_after(dsn: str, moment: float) -> float | None:
     """When the first task completed that was given to a worker after ``moment``, so by another owner."""
     [at] = column(dsn, COMPLETED_AFTER.format(moment=moment))
     return at
-
-
-def two_engines(chaos: Chaos, postgres: PostgresServer) -> tuple[str, dict[str, EngineProcess]]:
-    """The database of two engines, and the engines by their instance's id."""
-    dsn = postgres.dsn_of(asyncio.run(postgres.create_database("template0")))
-    shared = {"DATABASE_URL": dsn, "SERVER_URL": "http://localhost:8080", **shared_keys(chaos.directory / "keys")}
-    left = chaos.engine("left", **shared)
-    [left_id] = column(dsn, "SELECT id::text FROM instance")
-    right = chaos.engine("right", **shared)
-    [right_id] = set(column(dsn, "SELECT id::text FROM instance")) - {left_id}
-    return dsn, {left_id: left, right_id: right}
-
-
-def owner(dsn: str) -> str:
-    """The instance that schedules."""
-    [holder] = column(dsn, "SELECT holder::text FROM lease WHERE name LIKE 'scheduler:%'")
-    return str(holder)
 
 
 def test_take_over_after_a_kill_of_the_scheduler(

@@ -77,6 +77,8 @@ def _object_complaints(value: dict[str, Any], schema: dict[str, Any], where: str
             found.append(f"{where}.{name}: is required")
     for name in value.keys() - properties.keys():
         extra = schema.get("additionalProperties")
+        if extra is True:
+            continue
         found += complaints(value[name], extra, f"{where}.{name}") if extra else [f"{where}.{name}: is unknown"]
     return found
 

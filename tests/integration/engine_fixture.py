@@ -322,7 +322,10 @@ class Instance:
         self.is_over = True
         self._terminate()
         engine = self.engine
-        tasks = [part._task for part in (engine.leases, engine.bus, engine.results, engine.workers, engine.sweep, engine.schedules)]
+        tasks = [
+            part._task
+            for part in (engine.leases, engine.bus, engine.results, engine.workers, engine.sweep, engine.schedules)
+        ]
         for owned in engine.ownership._owned.values():
             if owned.scheduler._timer is not None:
                 owned.scheduler._timer.cancel()

@@ -217,6 +217,7 @@ async def a_world(
             events=nobody,
             logs=nobody,
             rate_limits=nobody,
+            scheduled=nobody,
             clock=clock,
             max_message_bytes=limit,
         )

@@ -259,8 +259,7 @@ async def test_c_16_27_and_c_16_30_a_retried_item_completes_whatever_retry_count
     _, second = await arrived(worker, 2)
     assert list(items(second)) == [a, c], "C-16.7: the retry goes first"
     # What is late about the first attempt changes nothing.
-    late = retry_count or 0 if retry_count != 1 else 0
-    await say(worker, first, ReportKind.FAILED, {a: "late"}, retry_count=late)
+    await say(worker, first, ReportKind.FAILED, {a: "late"}, retry_count=0)
     await say(worker, first, ReportKind.FAILED, {a: "late"}, retry_count=None)
     assert await one.status(a) is RunStatus.RUNNING
     await say(worker, second, ReportKind.COMPLETED, {a: '{"second":true}'}, retry_count=retry_count)
@@ -325,6 +324,23 @@ async def test_c_16_34_one_cancelled_item_sends_nothing_all_of_them_stop_the_bat
     await one.watched()
     assert [one.kind for one in worker.actions] == [ActionKind.START_BATCH, ActionKind.CANCEL_BATCH]
     assert one.free(worker) == 10
+
+
+async def test_an_item_that_is_cancelled_before_its_batch_is_sent_is_left_out(one: Instance) -> None:
+    await define(one, max_size=2)
+    worker = await one.worker()
+    worker.takes.clear()
+    runs = await run_all(one, [{}] * 4)
+
+    async def assigned() -> bool:
+        return "ASSIGNED" in await one.event_names(runs[3])
+
+    await until(assigned, "both batches have their worker")
+    await one.cancel(runs[2])
+    worker.takes.set()
+    _, second = await arrived(worker, 2)
+    assert second.batch is not None
+    assert (list(items(second)), second.batch.size) == ([runs[3]], 1)
 
 
 async def test_c_16_35_each_caller_gets_its_own_output(one: Instance) -> None:

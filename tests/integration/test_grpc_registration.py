@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import grpc
 import pytest
@@ -340,7 +341,10 @@ async def test_c_3_8_old_clients_register_jobs_with_steps(world: World) -> None:
         schedule_timeout="1m",
     )
     one = await world.engine()
-    service = WorkflowService(registration=one.engine.registration, trigger=one.engine.trigger)
+    nobody: Any = None
+    service = WorkflowService(
+        registration=one.engine.registration, trigger=one.engine.trigger, scheduled=nobody, rate_limits=nobody
+    )
     answer = await service.put_workflow(Caller(TENANT, "token"), pb.PutWorkflowRequest(opts=opts))
     version = (await one.engine.registration.latest(TENANT, ["Flow"]))["Flow"]
     tasks = [task.definition for task in version.tasks]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import grpc
 import pytest
 from grpc_world import RUN, TASK, WORKER, World, a_world
@@ -21,7 +23,6 @@ from hatchet_contracts.v1.shared.trigger_pb2 import (
 )
 
 INVALID = grpc.StatusCode.INVALID_ARGUMENT
-UNIMPLEMENTED = grpc.StatusCode.UNIMPLEMENTED
 PUT = "/v1.AdminService/PutWorkflow"
 TRIGGER = "/WorkflowService/TriggerWorkflow"
 BULK = "/WorkflowService/BulkTriggerWorkflow"
@@ -99,36 +100,6 @@ async def test_c_3_12_defaults() -> None:
 async def test_c_3_14_a_priority_of_0_is_given_not_absent() -> None:
     async with a_world() as world:
         assert (await put(world, a_workflow(default_priority=0))).default_priority == 0
-
-
-@pytest.mark.parametrize(
-    ("request_", "feature"),
-    [
-        (a_workflow(event_triggers=["a"]), "event triggers"),
-        (a_workflow(cron_triggers=["* * * * *"]), "cron triggers"),
-        (a_workflow(concurrency=v1.Concurrency()), "concurrency of the workflow"),
-        (a_workflow(concurrency_arr=[v1.Concurrency()]), "concurrency of the workflow"),
-        (a_workflow(sticky=v1.SOFT), "sticky assignment"),
-        (a_workflow(default_filters=[v1.DefaultFilter()]), "default filters"),
-        (a_workflow(a_task(rate_limits=[v1.CreateTaskRateLimit()])), "rate limits of task 'Step'"),
-        (a_workflow(a_task(concurrency=[v1.Concurrency()])), "concurrency of task 'Step'"),
-        (a_workflow(a_task(batch=v1.TaskBatchConfig())), "batches of task 'Step'"),
-    ],
-)
-async def test_what_is_not_served_is_refused_by_name(request_: v1.CreateWorkflowVersionRequest, feature: str) -> None:
-    async with a_world() as world:
-        code, details = await world.refused(PUT, request_)
-        assert world.engine.asked == []
-    assert code is UNIMPLEMENTED
-    assert details.endswith(f"does not yet serve {feature}")
-    assert details.startswith("workflow 'Flow' was not registered")
-
-
-async def test_every_feature_that_is_not_served_is_named() -> None:
-    request = a_workflow(a_task(batch=v1.TaskBatchConfig(), rate_limits=[v1.CreateTaskRateLimit()]), sticky=v1.HARD)
-    async with a_world() as world:
-        _, details = await world.refused(PUT, request)
-    assert details.endswith("serve sticky assignment; rate limits of task 'Step'; batches of task 'Step'")
 
 
 async def test_mistakes_of_a_definition_reach_the_caller() -> None:
@@ -221,7 +192,8 @@ async def test_c_4_30_wishes_about_the_worker_are_read() -> None:
     async with a_world() as world:
         await world.call(TRIGGER, plain, pb.TriggerWorkflowResponse)
         await world.call("/v1.AdminService/TriggerWorkflowRun", admin, v1.TriggerWorkflowRunResponse)
-        assert world.engine.asked == [("trigger", [TriggerItem(workflow_name="Flow", desired_labels=wishes)])] * 2
+        item = TriggerItem(workflow_name="Flow", desired_labels=wishes)
+        assert world.engine.asked == [("trigger", [replace(item, desired_worker=WORKER)]), ("trigger", [item])]
         valueless = TriggerWorkflowRequest(name="Flow", desired_worker_labels={"a": DesiredWorkerLabels()})
         code, details = await world.refused(TRIGGER, valueless)
         assert (code, "desired_worker_labels" in details) == (INVALID, True)

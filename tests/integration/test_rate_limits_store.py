@@ -26,6 +26,7 @@ from hatchet.store.rate_limits import (
     all_limits,
     assign_limited,
     delete_limit,
+    forget_limits,
     limits_by_keys,
     list_limits,
     pause_limit,
@@ -196,6 +197,21 @@ async def test_c_10_4_a_key_that_a_task_defines_keeps_its_pause(store: Database)
     await write_states(store, LEASE, TENANT, [state("a", 2, limit=2, window=MINUTE)])
     row = (await stored(store))["a"]
     assert (row.limit, row.window, row.paused_until) == (2, MINUTE, NOW + 60)
+
+
+async def test_limits_that_tasks_defined_and_nobody_uses_any_more_go(store: Database) -> None:
+    await put_limit(store, TENANT, "of people", 5, MINUTE, NOW)
+    used = [
+        KeyState("of people", None, None, 4, NOW, NOW),
+        KeyState("of a task", 3, MINUTE, 2, NOW, NOW),
+        KeyState("of a year", 3, Window.YEAR, 2, NOW, NOW),
+    ]
+    assert await write_states(store, LEASE, TENANT, used)
+    assert await forget_limits(store, NOW + 86_400) == 0
+    assert await forget_limits(store, NOW + 3 * 86_400) == 1
+    left = await limits_by_keys(store, TENANT, ["of people", "of a task", "of a year"])
+    assert set(left) == {"of people", "of a year"}
+    assert await forget_limits(store, NOW + 800 * 86_400) == 1
 
 
 async def test_an_owner_that_was_replaced_writes_nothing(store: Database) -> None:

@@ -28,7 +28,7 @@ from hatchet.rest.headers import SECURITY
 from hatchet.rest.health import Health, build_health_app
 from hatchet.rest.http_server import HttpServer
 from hatchet.rest.page import STYLE
-from hatchet.rest.ports import About, Filtering, RateLimiting, Services
+from hatchet.rest.ports import About, CronKeeping, Filtering, RateLimiting, ScheduledKeeping, Services
 from hatchet.store.identity import Tenant, insert_tenant
 from hatchet.store.pool import Database
 from hatchet.store.workers import insert_worker, open_session
@@ -195,6 +195,8 @@ class Door:
             bulk=self.engine,
             filters=cast("Filtering", self.engine),
             rate_limits=cast("RateLimiting", self.engine),
+            crons=cast("CronKeeping", self.engine),
+            scheduled=cast("ScheduledKeeping", self.engine),
             reading=self.engine,
             health=self.health,
         )

@@ -58,6 +58,8 @@ class Door:
             bulk=engine.bulk,
             filters=engine.filters,
             rate_limits=engine.rate_limits,
+            crons=engine.crons,
+            scheduled=engine.scheduled,
             reading=engine.reading,
             health=Health([], clock=instance.clock),
         )

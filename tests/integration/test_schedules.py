@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+from datetime import datetime
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -11,13 +13,14 @@ from engine_fixture import OTHER_TENANT, Instance, World
 from engine_worker import TENANT, until
 
 from hatchet.core.definitions import Idempotency, IdempotencyMethod, TaskDefinition, WorkflowDefinition
-from hatchet.core.errors import FailedPrecondition, InvalidArgument, NotFound
+from hatchet.core.errors import FailedPrecondition, InvalidArgument, NotFound, ResourceExhausted
 from hatchet.core.held import DuringPause, PauseSettings
 from hatchet.core.statuses import RunStatus
 from hatchet.engine import schedules
 from hatchet.engine.crons import NewCron
 from hatchet.engine.scheduled_runs import WantedRun
 from hatchet.store.schedule_entries import CronFilter, CronRecord
+from hatchet.store.schedules import forget_scheduled
 
 EVERY_SECOND = "* * * * * *"
 FAR = 4_000_000_000.0
@@ -69,6 +72,23 @@ async def due_in_the_past(one: Instance, cron_id: str, seconds: float) -> None:
     assert await one.rows(query, cron_id, now - seconds)
 
 
+async def planned_only(one: Instance) -> list[dict[str, Any]]:
+    return [metadata for metadata in await fired(one) if "hatchet__cron_scheduled_at" in metadata]
+
+
+async def _count(one: Instance, least: int) -> bool:
+    return len(await fired(one)) >= least
+
+
+async def _later(one: Instance, before: set[str], least: int) -> list[str] | None:
+    found = [text for text in await planned(one) if text not in before]
+    return found if len(found) >= least else None
+
+
+def _seconds(text: str) -> int:
+    return int(datetime.fromisoformat(text).timestamp())
+
+
 async def test_c_14_12_an_every_second_cron_fires_each_second_until_it_is_deleted(one: Instance) -> None:
     await one.define()
     cron = await add_cron(one)
@@ -77,20 +97,12 @@ async def test_c_14_12_an_every_second_cron_fires_each_second_until_it_is_delete
     at_deletion = await planned(one)
     assert len(set(at_deletion)) == len(at_deletion)
     seconds = [int(text[17:19]) for text in at_deletion]
-    assert all((after - before) % 60 == 1 for before, after in zip(seconds, seconds[1:], strict=False))
+    assert all((after - before) % 60 == 1 for before, after in pairwise(seconds))
     one.clock.skip(5)
     one.engine.schedules.nudge()
     marker = await schedule(one, 0.0)
     await started(one, marker)
     assert len(await planned_only(one)) == len(at_deletion)
-
-
-async def planned_only(one: Instance) -> list[dict[str, Any]]:
-    return [metadata for metadata in await fired(one) if "hatchet__cron_scheduled_at" in metadata]
-
-
-async def _count(one: Instance, least: int) -> bool:
-    return len(await fired(one)) >= least
 
 
 async def test_c_4_25_c_14_11_the_run_of_a_cron_carries_what_the_cron_carries(one: Instance) -> None:
@@ -104,7 +116,6 @@ async def test_c_4_25_c_14_11_the_run_of_a_cron_carries_what_the_cron_carries(on
     newest = await one.define(retries=2)
     at = 1_893_456_000.0  # 2030-01-01
     one.clock.skip(at - one.clock.now())
-    await partitions(one)
     one.engine.schedules.nudge()
     [row] = await until(lambda: one.rows("SELECT * FROM task"), "it fires")
     assert json.loads(row["additional_metadata"]) == {
@@ -114,12 +125,10 @@ async def test_c_4_25_c_14_11_the_run_of_a_cron_carries_what_the_cron_carries(on
         "hatchet__cron_scheduled_at": "2030-01-01T00:00:00Z",
     }
     assert (row["input"], row["priority"], str(row["version_id"])) == (b'{"n": 1}', 3, newest.id)
-    [moved] = await one.rows("SELECT extract(epoch FROM next_at)::float8 AS at FROM cron_trigger WHERE id = $1", cron.id)
+    [moved] = await one.rows(
+        "SELECT extract(epoch FROM next_at)::float8 AS at FROM cron_trigger WHERE id = $1", cron.id
+    )
     assert moved["at"] == 1_924_992_000.0
-
-
-async def partitions(one: Instance) -> None:
-    """Ids carry this machine's time, so the partitions of today do."""
 
 
 async def test_c_14_9_two_engines_fire_each_instant_once(world: World) -> None:
@@ -150,7 +159,7 @@ async def test_c_14_9_a_killed_engine_neither_loses_nor_doubles(world: World) ->
     await until(lambda: _count(two, 7), "it goes on")
     texts = [found["hatchet__cron_scheduled_at"] for found in await planned_only(two)]
     seconds = [int(text[14:16]) * 60 + int(text[17:19]) for text in texts]
-    assert all((after - before) % 3600 == 1 for before, after in zip(seconds, seconds[1:], strict=False)), texts
+    assert all((after - before) % 3600 == 1 for before, after in pairwise(seconds)), texts
 
 
 async def test_c_14_9_a_crash_before_the_commit_leaves_the_instant_due(
@@ -191,17 +200,6 @@ async def test_c_14_3_missed_instants_are_not_made_up_and_recent_ones_are(one: I
     assert len(set(late)) == len(late)
 
 
-async def _later(one: Instance, before: set[str], least: int) -> list[str] | None:
-    found = [text for text in await planned(one) if text not in before]
-    return found if len(found) >= least else None
-
-
-def _seconds(text: str) -> int:
-    from datetime import datetime
-
-    return int(datetime.fromisoformat(text).timestamp())
-
-
 async def test_c_14_3_an_instant_of_long_ago_is_skipped(one: Instance) -> None:
     await one.define()
     cron = await add_cron(one, "0 0 1 1 *")
@@ -230,7 +228,9 @@ async def test_c_14_14_a_cron_that_cannot_be_read_is_deleted_and_the_others_go_o
     await one.define()
     await add_cron(one, "0 0 1 1 *", "broken")
     await add_cron(one, "0 0 2 1 *", "nowhere")
-    await one.rows("UPDATE cron_trigger SET expression = 'x', next_at = to_timestamp(1) WHERE name = 'broken' RETURNING 1")
+    await one.rows(
+        "UPDATE cron_trigger SET expression = 'x', next_at = to_timestamp(1) WHERE name = 'broken' RETURNING 1"
+    )
     await one.rows(
         "UPDATE cron_trigger SET time_zone = 'Mars/X', next_at = to_timestamp(1) WHERE name = 'nowhere' RETURNING 1"
     )
@@ -320,6 +320,62 @@ async def test_invariant_7_a_poison_row_does_not_stop_the_others(
     await until(
         lambda: one.rows("SELECT 1 FROM cron_trigger WHERE next_at > now() + interval '2 hours'"), "it is moved on"
     )
+
+
+async def test_a_tenant_that_is_too_far_behind_waits_and_stops_nobody(
+    one: Instance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await one.define()
+    task = TaskDefinition(readable_id="flow", action="flow:run")
+    await one.engine.registration.put(OTHER_TENANT, WorkflowDefinition(name="flow", tasks=(task,)))
+    real, behind = one.engine.trigger.refuse_overflow, {OTHER_TENANT}
+
+    def refusing(tenant_id: str, count: int) -> None:
+        if tenant_id in behind:
+            raise ResourceExhausted("too many tasks wait")
+        real(tenant_id, count)
+
+    monkeypatch.setattr(one.engine.trigger, "refuse_overflow", refusing)
+    monkeypatch.setattr(schedules, "BATCH", 2)
+    theirs = [
+        scheduled_id
+        for _ in range(3)
+        for scheduled_id, _ in (await one.engine.scheduled.add(OTHER_TENANT, WantedRun(workflow="flow", times=[0.0])))[
+            1
+        ]
+    ]
+    assert (await started(one, await schedule(one, 1.0)))["run_id"] is not None
+    assert await one.rows("SELECT 1 FROM scheduled_run WHERE id = ANY($1) AND triggered_at IS NOT NULL", theirs) == []
+    behind.clear()
+    for scheduled_id in theirs:
+        assert (await started(one, scheduled_id))["run_id"] is not None
+
+
+async def test_what_was_started_is_forgotten_after_the_retention(one: Instance) -> None:
+    await one.define()
+    old, waiting = await schedule(one, 0.0), await schedule(one, FAR)
+    await started(one, old)
+    assert await forget_scheduled(one.database, one.clock.now() - 60) == 0
+    assert await forget_scheduled(one.database, one.clock.now() + 60) == 1
+    assert [str(row["id"]) for row in await one.rows("SELECT id FROM scheduled_run")] == [waiting]
+
+
+async def test_c_14_8_at_rest_there_is_one_statement_in_two_seconds(
+    one: Instance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await one.define()
+    await schedule(one, FAR)
+    await add_cron(one, "0 0 1 1 *")
+    looks: list[float] = []
+    real = schedules.upcoming
+
+    async def noted(queries: Any) -> Any:
+        looks.append(asyncio.get_running_loop().time())
+        return await real(queries)
+
+    monkeypatch.setattr(schedules, "upcoming", noted)
+    await until(lambda: len(looks) >= 3, "it looks three times")
+    assert looks[2] - looks[1] > schedules.POLL_SECONDS * 0.9
 
 
 async def test_c_3_35_c_14_16_declared_crons_are_those_of_the_newest_version(one: Instance) -> None:

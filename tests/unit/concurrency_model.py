@@ -45,6 +45,7 @@ class One:
     is_first: bool = True
     is_urgent: bool = False
     where: str = AWAY
+    has_run: bool = False
 
     @property
     def flow(self) -> FlowKey:
@@ -68,41 +69,41 @@ class World:
 
     def arrive(
         self,
-        id: str,
+        who: str,
         asks: Sequence[Ask],
         priority: int = 1,
         *,
         is_first: bool = True,
         is_urgent: bool = False,
     ) -> Verdict:
-        one = self._known(id, asks)
+        one = self._known(who, asks)
         before = self._memberships()
         favoured = self.core._favoured
         had_place = one.where == ADMITTED
-        one.order, one.is_first, one.is_urgent = (-4.0 if is_urgent else -float(priority), id), is_first, is_urgent
-        verdict = self.core.arrive(id, asks, one.order, is_first=is_first, is_urgent=is_urgent)
+        one.order, one.is_first, one.is_urgent = (-4.0 if is_urgent else -float(priority), who), is_first, is_urgent
+        verdict = self.core.arrive(who, asks, one.order, is_first=is_first, is_urgent=is_urgent)
         if had_place:
-            assert id in verdict.admitted
-            verdict.admitted.remove(id)
+            assert who in verdict.admitted
+            verdict.admitted.remove(who)
         else:
             one.where = WAITING
         self._follow(verdict, before, is_plain=favoured is None and self.core._favoured is None)
         return verdict
 
-    def leave(self, id: str) -> Verdict:
+    def leave(self, who: str) -> Verdict:
         before = self._memberships()
         favoured = self.core._favoured
-        self._drop(id)
-        verdict = self.core.leave(id)
+        self._drop(who)
+        verdict = self.core.leave(who)
         self._follow(verdict, before, is_plain=favoured is None and self.core._favoured is None)
         return verdict
 
-    def step_back(self, id: str) -> Verdict:
+    def step_back(self, who: str) -> Verdict:
         before = self._memberships()
         favoured = self.core._favoured
-        if id in self.ones:
-            self.ones[id].where = AWAY
-        verdict = self.core.step_back(id)
+        if who in self.ones:
+            self.ones[who].where = AWAY
+        verdict = self.core.step_back(who)
         self._follow(verdict, before, is_plain=favoured is None and self.core._favoured is None)
         return verdict
 
@@ -115,19 +116,20 @@ class World:
         cancelled: list[str] = []
         verdicts: list[Verdict] = []
         for one in ones:
-            if one.where == WAITING:
+            if one.where == WAITING or not one.has_run:
                 self._known(one.id, one.asks)
                 self.core.expect(one.id, one.asks, one.order)
         for one in ones:
-            if one.where != WAITING:
-                self._known(one.id, one.asks).where = one.where
+            if one.where != WAITING and one.has_run:
+                known = self._known(one.id, one.asks)
+                known.where, known.has_run = one.where, True
                 self.core.hold(one.id, one.asks, one.order)
         verdicts.extend(self.core.step_back(one.id) for one in ones if one.where == AWAY)
         for one in ones:
             if one.where == WAITING:
                 known = self._known(one.id, one.asks)
                 known.where, known.order = WAITING, one.order
-                known.is_first, known.is_urgent = one.is_first, one.is_urgent
+                known.is_first, known.is_urgent, known.has_run = one.is_first, one.is_urgent, one.has_run
                 verdicts.append(
                     self.core.arrive(one.id, one.asks, one.order, is_first=one.is_first, is_urgent=one.is_urgent)
                 )
@@ -136,7 +138,7 @@ class World:
             admitted += verdict.admitted
             cancelled += verdict.cancelled
         gone = set(cancelled)
-        self._follow(Verdict([id for id in admitted if id not in gone], cancelled), before, is_plain=False)
+        self._follow(Verdict([who for who in admitted if who not in gone], cancelled), before, is_plain=False)
         # Whose turn it was is nobody's memory: take it as it is now.
         self.turns = {one.flow: self._turn_of(one) for one in self.ones.values()}
         self.turn = self.core._groups._turn
@@ -152,10 +154,10 @@ class World:
             if not done:
                 # What is left waits for groups that take nobody (C-9.6).
                 done = [one.id for one in self.ones.values()]
-                for id in done:
-                    assert any(self._ask(name).max_runs <= 0 for name in self.ones[id].flow), self.ones[id]
-            for id in done:
-                self.leave(id)
+                for who in done:
+                    assert any(self._ask(name).max_runs <= 0 for name in self.ones[who].flow), self.ones[who]
+            for who in done:
+                self.leave(who)
         assert drained(self.core)
 
     # What must hold -------------------------------------------------------------------------------------------------
@@ -163,17 +165,17 @@ class World:
     def _follow(self, verdict: Verdict, before: dict[Name, int], *, is_plain: bool) -> None:
         named = [*verdict.admitted, *verdict.cancelled]
         assert len(named) == len(set(named)), verdict
-        for id in verdict.admitted:
-            assert self.ones[id].where == WAITING
+        for who in verdict.admitted:
+            assert self.ones[who].where == WAITING
             if is_plain and not verdict.cancelled:
-                self._check_turn(id)
-            self.ones[id].where = ADMITTED
+                self._check_turn(who)
+            self.ones[who].where, self.ones[who].has_run = ADMITTED, True
             self.turn += 1
-            self.turns[self.ones[id].flow] = self.turn
+            self.turns[self.ones[who].flow] = self.turn
             self.admissions += 1
-        for id in verdict.cancelled:
-            assert any(self._ask(name).strategy is not Strategy.GROUP_ROUND_ROBIN for name in self.ones[id].flow)
-            self._drop(id)
+        for who in verdict.cancelled:
+            assert any(self._ask(name).strategy is not Strategy.GROUP_ROUND_ROBIN for name in self.ones[who].flow)
+            self._drop(who)
         if verdict.cancelled:
             # Who was admitted before whom among them is not told.
             self.turns = {one.flow: self._turn_of(one) for one in self.ones.values()}
@@ -182,7 +184,7 @@ class World:
         self._check_nobody_waits_in_vain()
         self._check_insides()
 
-    def _check_turn(self, id: str) -> None:
+    def _check_turn(self, who: str) -> None:
         """The next is the first of the flow that was served longest ago, of those that have room (C-9.7, C-9.19)."""
         counts = self._counts()
         firsts: dict[FlowKey, One] = {}
@@ -190,7 +192,7 @@ class World:
             if one.where == WAITING and not self._full_groups(one, counts):
                 firsts.setdefault(one.flow, one)
         expected = min(firsts.values(), key=lambda one: (not one.is_urgent, self.turns[one.flow]))
-        assert id == expected.id, (id, expected)
+        assert who == expected.id, (who, expected)
 
     def _check_limits(self, before: dict[Name, int]) -> None:
         for name, count in self._counts().items():
@@ -215,8 +217,8 @@ class World:
         core = self.core
         assert set(core._applicants) == set(self.ones)
         assert not core._freed
-        for id, applicant in core._applicants.items():
-            assert applicant.where.value.lower() == self.ones[id].where
+        for who, applicant in core._applicants.items():
+            assert applicant.where.value.lower() == self.ones[who].where
             assert (applicant.entry is not None) == (applicant.where is Where.WAITING)
         for flow in core._groups._flows.values():
             assert flow.size == sum(applicant.flow is flow for applicant in core._applicants.values()) > 0
@@ -225,7 +227,7 @@ class World:
             self._check_line(flow.line)
         for group in core._groups:
             assert group.flows
-            assert all(core._applicants[id] is one for id, one in (*group.members.items(), *group.queued.items()))
+            assert all(core._applicants[who] is one for who, one in (*group.members.items(), *group.queued.items()))
             assert all(one.where is Where.WAITING for one in group.queued.values())
             assert group.cancels_queued or not group.queued
             assert len(group.queued) <= 1
@@ -245,21 +247,21 @@ class World:
 
     # Bookkeeping ----------------------------------------------------------------------------------------------------
 
-    def _known(self, id: str, asks: Sequence[Ask]) -> One:
-        one = self.ones.get(id)
+    def _known(self, who: str, asks: Sequence[Ask]) -> One:
+        one = self.ones.get(who)
         if one is None:
-            one = self.ones[id] = One(id, tuple(asks))
+            one = self.ones[who] = One(who, tuple(asks))
             if one.flow not in self.turns:
                 self.turn += 1
                 self.turns[one.flow] = self.turn
         for ask in asks:
             name = (ask.rule, ask.key)
-            if id >= self.newest.get(name, ""):
-                self.newest[name], self.rules[name] = id, ask
+            if who >= self.newest.get(name, ""):
+                self.newest[name], self.rules[name] = who, ask
         return one
 
-    def _drop(self, id: str) -> None:
-        one = self.ones.pop(id, None)
+    def _drop(self, who: str) -> None:
+        one = self.ones.pop(who, None)
         if one is None:
             return
         if all(other.flow != one.flow for other in self.ones.values()):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 import uuid
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from hatchet.core.batches import INTERVAL_ELAPSED, MEMORY_REACHED, SIZE_REACHED,
 from hatchet.core.deadlines import GONE, TAKEN, WAITING
 from hatchet.core.definitions import StoredVersion, TaskDefinition, WorkflowDefinition, stored_version
 from hatchet.core.limits import Limits
+from hatchet.core.payloads import action_payload, batch_payload
 from hatchet.core.ready_queue import ReadyTask
 from hatchet.core.rules import BatchRule
 
@@ -113,6 +115,16 @@ def test_c_16_9_what_comes_before_the_overflowing_item_goes(
     assert flushed(filled(a_version(max_size=100), *sizes)) == expected
 
 
+@pytest.mark.parametrize("size", [2, 300, 3000])
+def test_c_16_9_many_small_items_fit_into_a_message(size: int) -> None:
+    text = json.dumps("x" * (size - 2))
+    batches = filled(a_version(max_size=100_000), *[size] * 20_000)
+    [due] = batches.due(START)
+    assert due.reason == MEMORY_REACHED
+    payload = batch_payload((task.id, task.id, action_payload(text)) for task in due.tasks)
+    assert 3_800_000 < len(payload) < 4_194_304 - 1000
+
+
 def test_c_16_11_groups_are_independent() -> None:
     version = a_version(max_size=2)
     batches = Batches()
@@ -162,6 +174,35 @@ def test_c_16_13_another_first_item_may_fit_where_the_first_did_not() -> None:
     assert numbers(list(batches.due(START)[0].tasks)) == [0, 2]
 
 
+def test_a_refused_group_keeps_its_turn() -> None:
+    version = a_version(max_size=1)
+    batches = Batches()
+    for number, key in enumerate(("first", "second")):
+        batches.push(a_task(number, version, key), START)
+    first, second = batches.due(START)
+    batches.refused(first, START)
+    assert [due.group for due in batches.due(START)] == [second.group]
+    batches.roomier()
+    assert [due.group for due in batches.due(START)] == [first.group, second.group]
+
+
+def test_a_look_that_is_out_of_date_takes_what_is_still_here_once() -> None:
+    version = a_version(max_size=3)
+    batches = filled(version, 1, 1)
+    [old] = batches.due(START + 1)
+    batches.discard(str(uuid.UUID(int=1)))
+    # It was ready before the others, so it stands before what the look found.
+    early = a_task(7, version)
+    early.ready_at = START - 1
+    batches.push(early, START + 1)
+    taken = batches.take(old)
+    assert numbers(taken) == [0]
+    batches.put_back(taken, START + 1)
+    assert len(batches) == 2
+    assert flushed(batches, START + 9) == [(INTERVAL_ELAPSED, [7, 0])]
+    assert len(batches) == 0
+
+
 def test_c_16_14_no_more_batches_of_a_key_than_may_run() -> None:
     batches = filled(a_version(max_size=1, max_runs=2), *[1] * 4)
     served = 0
@@ -200,7 +241,7 @@ def test_a_hundred_thousand_items_are_cheap() -> None:
         batches.refused(batches.due(START)[0], START)
     batches.roomier()
     assert sum(len(batch) for _, batch in flushed(batches)) == 50_000
-    # It takes about a second; anything that grows with the square of the number would take minutes.
+    # It takes a few seconds; anything that grows with the square of the number would take minutes.
     assert time.process_time() - began < 20
 
 

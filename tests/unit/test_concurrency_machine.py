@@ -17,8 +17,8 @@ from hatchet.core.rules import Strategy
 KEYS = ("x", "y")
 RULES = ("a", "b", "c")
 STRATEGIES = (*[Strategy.GROUP_ROUND_ROBIN] * 4, *Strategy)
-LONG = int(os.environ.get("HATCHET_TEST_RANDOM_RUNS", "40"))
-"""How many long random walks; more by hand."""
+LONG = int(os.environ.get("HATCHET_TEST_RANDOM_RUNS", "24"))
+"""How many long random walks, and a quarter of the short ones; more by hand."""
 
 
 class Rules:
@@ -70,12 +70,12 @@ class ConcurrencyMachine(RuleBasedStateMachine):
 
     @rule(data=st.data(), number=st.integers(0, 999), priority=st.integers(1, 3))
     def one_arrives(self, data: st.DataObject, number: int, priority: int) -> None:
-        id = f"{number:04d}"
-        if id in self.world.ones:
+        who = f"{number:04d}"
+        if who in self.world.ones:
             return
         names = data.draw(st.lists(st.sampled_from(RULES), min_size=1, max_size=3, unique=True))
         keys = [data.draw(st.sampled_from(KEYS)) for _ in names]
-        self.world.arrive(id, self.rules.asks(names, keys), priority)
+        self.world.arrive(who, self.rules.asks(names, keys), priority)
 
     @precondition(lambda self: self._those(ADMITTED))
     @rule(data=st.data())
@@ -126,7 +126,7 @@ class ConcurrencyMachine(RuleBasedStateMachine):
         return sorted(one.id for one in self.world.ones.values() if one.where in places)
 
 
-ConcurrencyMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=50, deadline=None)
+ConcurrencyMachine.TestCase.settings = settings(max_examples=4 * LONG, stateful_step_count=50, deadline=None)
 TestConcurrency = ConcurrencyMachine.TestCase
 
 
@@ -155,8 +155,8 @@ def test_c_9_16_long_random_walks(seed: int) -> None:
         elif draw < 0.93 and those[ADMITTED]:
             world.step_back(chance.choice(those[ADMITTED]))
         elif draw < 0.97 and those[AWAY]:
-            id = chance.choice(those[AWAY])
-            world.arrive(id, world.ones[id].asks, is_first=False, is_urgent=True)
+            who = chance.choice(those[AWAY])
+            world.arrive(who, world.ones[who].asks, is_first=False, is_urgent=True)
         elif draw < 0.98 and is_changing:
             rules.are_steady = False
             rules.limits[chance.choice(RULES)] = chance.randint(0, 3)

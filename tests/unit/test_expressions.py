@@ -12,13 +12,12 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from hatchet.core.expression_data import MAX_DEPTH, _fields, data_for
 from hatchet.core.expressions import (
-    MAX_DEPTH,
     MAX_TEXT_BYTES,
     ExpressionFailed,
     Use,
     _compile,
-    _fields,
     _Program,
     _Programs,
     check,
@@ -403,7 +402,7 @@ def test_evaluate_raises_nothing_but_expression_failed(input: Any, text: str, us
 @given(INPUTS, st.sampled_from(TEXTS_TO_TRY))
 def test_handing_over_fewer_fields_changes_no_result(input: Any, text: str) -> None:
     whole = _Program(_compile(text, Use.CONCURRENCY), (("input", None),))
-    value = whole.expression.eval(data=whole.data({"input": input}))
+    value = whole.expression.eval(data=data_for(whole.reads, {"input": input}, ()))
     expected = value.value() if value.type().name() == "STRING" and "\x00" not in value.value() else None
     assert value_or_none(text, Use.CONCURRENCY, {"input": input}) == expected
 

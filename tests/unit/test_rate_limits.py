@@ -21,9 +21,9 @@ from hatchet.core.rules import Window
 SECOND, MINUTE, HOUR = Window.SECOND, Window.MINUTE, Window.HOUR
 STEP = a_version()
 
-LimitMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+LimitMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None, derandomize=True)
 TestLimits = LimitMachine.TestCase
-ParkedMachine.TestCase.settings = settings(max_examples=100, stateful_step_count=50, deadline=None)
+ParkedMachine.TestCase.settings = settings(max_examples=100, stateful_step_count=40, deadline=None, derandomize=True)
 TestParked = ParkedMachine.TestCase
 
 

@@ -33,6 +33,11 @@ PLAIN = Policy(retries=0, backoff_factor=None, backoff_max_seconds=None, executi
 DECIDING = {
     (State.PENDING, EventKind.CANCELLED): Outcome.CANCELLED,
     (State.PENDING, EventKind.SKIPPED): Outcome.SKIPPED,
+    **{
+        (state, EventKind.OUTRUN): Outcome.OUTRUN
+        for state in (State.PENDING, State.BACKOFF, State.QUEUED, State.RUNNING)
+    },
+    (State.QUEUED, EventKind.REFUSED): Outcome.FAILED,
     (State.BACKOFF, EventKind.CANCELLED): Outcome.CANCELLED,
     (State.QUEUED, EventKind.CANCELLED): Outcome.CANCELLED,
     (State.QUEUED, EventKind.SCHEDULE_TIMED_OUT): Outcome.SCHEDULING_TIMED_OUT,
@@ -92,6 +97,8 @@ def test_c_6_5_the_moves_that_the_table_allows() -> None:
     assert moves == {
         # A skipped task never ran (C-6.3).
         *itertools.product([queued], [completed, cancelled]),
+        # Its limits could not be computed (C-8.35).
+        (queued, failed),
         *itertools.product([running], [completed, failed, cancelled, queued]),
         # Only a replay leads out of an end.
         *itertools.product([completed, failed, cancelled], [queued]),
@@ -111,7 +118,7 @@ def test_c_6_6_a_task_that_never_ran_may_end() -> None:
         for kind in EventKind
         if (decision := decide(State.PENDING, Event(kind, NOW), PLAIN, NONE_LEFT)) is not None
     }
-    assert ends == {Outcome.CANCELLED, Outcome.SKIPPED}
+    assert ends == {Outcome.CANCELLED, Outcome.OUTRUN, Outcome.SKIPPED}
 
 
 @pytest.mark.parametrize("state", [State.QUEUED, State.BACKOFF, State.RUNNING])
@@ -345,6 +352,7 @@ def test_c_6_4_every_last_outcome_has_its_status() -> None:
         Outcome.FAILED: RunStatus.FAILED,
         Outcome.TIMED_OUT: RunStatus.FAILED,
         Outcome.CANCELLED: RunStatus.CANCELLED,
+        Outcome.OUTRUN: RunStatus.CANCELLED,
         Outcome.SCHEDULING_TIMED_OUT: RunStatus.CANCELLED,
         Outcome.REASSIGNED: RunStatus.FAILED,
         Outcome.COULD_NOT_SEND: RunStatus.FAILED,

@@ -12,6 +12,12 @@ from hatchet.core.rules import BatchRule
 MAX_BYTES = 4_000_000
 """Bytes of inputs that go to a worker in one batch (C-16.9); an input that is larger goes alone."""
 
+MAX_MESSAGE_BYTES = 4_190_000
+"""What fits into one message to a worker: inputs and what is written around each (C-16.20)."""
+
+ITEM_BYTES = 220
+"""What is written around an input, at most: ids and the members that clients require."""
+
 SPARE = 100
 """Entries of taken-out attempts that a level may keep besides as many as it has waiting ones."""
 
@@ -59,7 +65,7 @@ class Group:
     @property
     def is_full(self) -> bool:
         """Whether a batch may go before the interval is over."""
-        return self.size >= self.rule.max_size or self.bytes > MAX_BYTES
+        return self.size >= self.rule.max_size or _is_too_large(self.size, self.bytes)
 
     @property
     def interval(self) -> float:
@@ -91,7 +97,7 @@ class Group:
             if len(chosen) == self.rule.max_size:
                 break
             total += task.limits.size
-            if chosen and total > MAX_BYTES:
+            if chosen and _is_too_large(len(chosen) + 1, total):
                 return chosen, True
             chosen.append(task)
         return chosen, total > MAX_BYTES
@@ -159,6 +165,10 @@ class Group:
         self.size += change
         self.bytes += change * task.limits.size
         self._next = None
+
+
+def _is_too_large(items: int, total: int) -> bool:
+    return total > MAX_BYTES or total + items * ITEM_BYTES > MAX_MESSAGE_BYTES
 
 
 def _age(task: ReadyTask) -> tuple[float, str]:

@@ -22,10 +22,9 @@ member that is still open.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from heapq import heappop, heappush, nsmallest
-from itertools import takewhile
 
 from hatchet.core.groups import Applicant, Flow, Group, Groups, Order, Turn, Where
 from hatchet.core.limits import Ask
@@ -111,7 +110,7 @@ class Concurrency:
         if flow.at is None or flow.line.first() is applicant:
             self._file(flow)
         self._serve()
-        if applicant.where is Where.WAITING and self._join(applicant, self._before_full(flow)):
+        if applicant.where is Where.WAITING and self._join(applicant, _before(self._full_for(flow), flow)):
             self._serve()
             if applicant.where is Where.WAITING:
                 self._queue(applicant)
@@ -172,11 +171,6 @@ class Concurrency:
     def _full_for(self, flow: Flow) -> list[Group]:
         return [group for group in flow.groups if self._is_full(group, flow)]
 
-    def _before_full(self, flow: Flow) -> Iterator[Group]:
-        """The groups that are asked before the first full one (C-9.15)."""
-        full = self._full_for(flow)
-        return takewhile(lambda group: group not in full, flow.groups)
-
     def _file(self, flow: Flow) -> None:
         """Let a flow stand where it must: in the line of a full group; where it is, to be served, when none is."""
         applicant = flow.line.first()
@@ -231,11 +225,12 @@ class Concurrency:
         """The first of a flow has its turn: it is admitted, or the flow goes to wait for a group that is full."""
         applicant = flow.line.first()
         assert applicant is not None
-        if self._full_for(flow):
+        full = self._full_for(flow)
+        if full:
             flow.tries += 1
             if flow.tries >= PATIENCE:
                 self._complain(flow)
-            if self._join(applicant, self._before_full(flow)):
+            if self._join(applicant, _before(full, flow)):
                 self._file(flow)
         elif self._join(applicant, flow.groups):
             flow.turn, flow.tries = self._groups.next_turn(), 0
@@ -383,3 +378,8 @@ def _turn_of(flow: Flow) -> Turn:
     assert flow.entry is not None
     turn: Turn = flow.entry[0]
     return turn
+
+
+def _before(full: Sequence[Group], flow: Flow) -> Sequence[Group]:
+    """The groups that are asked before the first full one (C-9.15)."""
+    return flow.groups[: flow.groups.index(full[0])] if full else flow.groups

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-import re
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
@@ -26,18 +25,15 @@ from enum import Enum
 from functools import lru_cache
 from typing import Any, Literal, TypeAlias, overload
 
-import orjson
 from cel_expr_python import cel
 from cel_expr_python.ext import ext_strings
 from google.protobuf.descriptor_pool import DescriptorPool
 
-from hatchet.core.expression_reasons import TOO_DEEP, compile_reason, evaluation_reason, only_compares_numbers
+from hatchet.core.expression_data import Reads, data_for, is_too_deep, reads_of, union
+from hatchet.core.expression_reasons import compile_reason, evaluation_reason, only_compares_numbers
 
 MAX_TEXT_BYTES = 16 * 1024
 """Longer expressions are refused."""
-
-MAX_DEPTH = 250
-"""Values nested deeper are not handed to the library, which would overflow the stack; reading one is a failure."""
 
 CACHE_CHARACTERS = 512 * 1024
 """What the texts of the compiled expressions that are kept may add up to, 64 for each on top: about 6,000 usual ones.
@@ -59,6 +55,9 @@ class Use(Enum):
     BATCH_KEY = "batch group key"
     WEBHOOK = "webhook"
     """Event key and scope of a webhook."""
+
+    # Members are single objects; the usual hash is a function in Python, and compiled texts are found by it.
+    __hash__ = object.__hash__
 
 
 class ExpressionFailed(Exception):
@@ -124,7 +123,7 @@ def evaluate(text: str, use: Use, variables: Mapping[str, Any]) -> bool | str | 
     result of another type (``expected string output, got int``, C-8.36).
     """
     program = _programs.get(text, use)
-    data = program.data(variables)
+    data = data_for(program.reads, variables, _TEXTS)
     try:
         result = program.expression.eval(data=data)
         value, kind = result.value(), str(result.type().name()).partition("<")[0].lower()
@@ -174,12 +173,17 @@ def holds_all(
     environment = _environment(_VARIABLES[use])
     for asked in alike.values():
         own = questions[asked[0][0]][1]
-        data = _data(_union(tuple([program.reads for _, program in asked])), {**variables, **own})
+        together = union(tuple([program.reads for _, program in asked]))
+        data = data_for(together, {**variables, **own}, _TEXTS)
+        if is_too_deep(data) and len(asked) > 1:
+            # That must fail only those that read it.
+            for number, _ in asked:
+                [found[number]] = holds_all([questions[number]], use, variables)
+            continue
         activation = None
         for number, program in asked:
             try:
-                # Making it fails for what cannot be converted, which then is the failure of each.
-                activation = environment.Activation(data) if activation is None else activation
+                activation = activation or environment.Activation(data)
                 result = program.expression.eval(activation)
                 value = result.value()
             except Exception as error:
@@ -208,82 +212,10 @@ def _checked(value: bool | str | int) -> bool | str | int:
     return value
 
 
-_Reads: TypeAlias = tuple[tuple[str, frozenset[str] | None], ...]
-"""The variables that a text names, each with the only fields of it that can matter; None when all can."""
-
-
 @dataclass(slots=True, frozen=True)
 class _Program:
     expression: Any
-    reads: _Reads
-
-    def data(self, variables: Mapping[str, Any]) -> dict[str, Any]:
-        return _data(self.reads, variables)
-
-
-def _data(reads: _Reads, variables: Mapping[str, Any]) -> dict[str, Any]:
-    data = {}
-    for name, fields in reads:
-        value = variables.get(name)
-        if value is None:
-            value = "" if name in _TEXTS else {}
-        elif fields is not None and isinstance(value, Mapping):
-            value = {field: value[field] for field in fields if field in value}
-        data[name] = value
-    try:
-        # Fails for all that the library cannot take, in a fraction of the time that the library takes.
-        orjson.dumps(data)
-    except TypeError:
-        return {name: _fitting(value) for name, value in data.items()}
-    return data
-
-
-@lru_cache(maxsize=1024)
-def _union(several: tuple[_Reads, ...]) -> _Reads:
-    """What texts read together."""
-    if len(several) == 1:
-        return several[0]
-    fields: dict[str, frozenset[str] | None] = {}
-    for name, some in (one for reads in several for one in reads):
-        known = fields.get(name, frozenset())
-        fields[name] = None if known is None or some is None else known | some
-    return tuple(fields.items())
-
-
-class _TooDeep:
-    """Stands for a value that is nested too deeply; the library refuses it by the name of its type."""
-
-
-_TooDeep.__name__ = TOO_DEEP
-
-
-def _fitting(value: Any) -> Any:
-    """``value`` without ints beyond 64 bits and half surrogate pairs, or what stands for a too deep one."""
-    try:
-        return _fitted(value, MAX_DEPTH)
-    except RecursionError:
-        return _TooDeep()
-
-
-def _fitted(value: Any, depth: int) -> Any:
-    if depth < 0:
-        raise RecursionError
-    if isinstance(value, str):
-        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    if isinstance(value, int) and not -(2**63) <= value < 2**64:
-        return _as_double(value)
-    if isinstance(value, Mapping):
-        return {_fitted(key, 0): _fitted(item, depth - 1) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_fitted(item, depth - 1) for item in value]
-    return value
-
-
-def _as_double(value: int) -> float:
-    try:
-        return float(value)
-    except OverflowError:
-        return math.inf if value > 0 else -math.inf
+    reads: Reads
 
 
 def _compile(text: str, use: Use) -> Any:
@@ -333,27 +265,6 @@ def _sha256(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _reads(text: str, variables: tuple[str, ...]) -> _Reads:
-    return tuple((name, _fields(text, name)) for name in variables if re.search(rf"\b{name}\b", text, re.ASCII))
-
-
-def _fields(text: str, name: str) -> frozenset[str] | None:
-    """The fields that ``text`` reads of a variable, when it only ever reads fields of it; otherwise None.
-
-    Looks at the text, not at its grammar: a name inside a string adds a field too many, which does no harm.
-    """
-    if "//" in text:
-        return None
-    # A field is a name without a parenthesis behind it (that would be a function of the whole), or a plain string.
-    field = r"""\s*(?:\.\s*([A-Za-z_]\w*+)(?!\s*\()|\[\s*(?:'([^'\\]*)'|"([^"\\]*)")\s*\])"""
-    fields = set()
-    for mention in re.finditer(rf"\b{name}\b(?:{field})?", text, re.ASCII):
-        if mention.lastindex is None:
-            return None
-        fields.add(mention[mention.lastindex])
-    return frozenset(fields)
-
-
 class _Programs:
     """The expressions compiled last, within a budget of characters: compiling takes five evaluations or more."""
 
@@ -389,7 +300,7 @@ class _Programs:
 
     def _compiled(self, text: str, use: Use) -> _Program:
         key = (use, text)
-        program = _Program(_compile(text, use), _reads(text, _VARIABLES[use]))
+        program = _Program(_compile(text, use), reads_of(text, _VARIABLES[use]))
         with self._lock:
             if key not in self._kept:
                 self._kept[key] = program

@@ -22,6 +22,9 @@ LONGEST_KEY = 256
 NO_LIMIT = -1
 """The limit of a dynamic rate limit that leaves the key as it is (C-10.9)."""
 
+MOST_UNITS = 2**63 - 1
+"""More do not fit into the database."""
+
 TenantRules = Mapping[str, ConcurrencyRule]
 """The rules that a tenant's workflows share, by name, as the latest registration left them (C-3.38)."""
 
@@ -104,16 +107,20 @@ def of_run(version: StoredVersion, variables: Mapping[str, Any], shared: TenantR
 
 
 class _Failed(Exception):
-    def __init__(self, expression: str, reason: str) -> None:
-        self.text = f"failed to parse step expression ({expression}): {reason}"
-        super().__init__(self.text)
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.text = text
+
+
+def _of(expression: str, reason: str) -> _Failed:
+    return _Failed(f"failed to parse step expression ({expression}): {reason}")
 
 
 def _evaluated(expression: str, use: Use, variables: Mapping[str, Any]) -> Any:
     try:
         return evaluate(expression, use, variables)
     except ExpressionFailed as failed:
-        raise _Failed(expression, failed.reason) from None
+        raise _of(expression, failed.reason) from None
 
 
 def _ask(rule: StoredRule, variables: Mapping[str, Any], shared: TenantRules) -> Ask:
@@ -126,7 +133,7 @@ def _ask(rule: StoredRule, variables: Mapping[str, Any], shared: TenantRules) ->
     if text is not None:
         limit = _evaluated(text, Use.MAX_RUNS, variables)
         if limit < 1:
-            raise _Failed(text, f"max_runs must be 1 or more, got {limit}")
+            raise _of(text, f"max_runs must be 1 or more, got {limit}")
     return Ask(rule.id, definition.strategy, short_key(key), limit)
 
 
@@ -137,15 +144,15 @@ def _units(rule: RateLimitRule, variables: Mapping[str, Any]) -> Units:
     if rule.key_expression is not None:
         key = _evaluated(rule.key_expression, Use.RATE_LIMIT_KEY, variables)
         if not key:
-            raise _Failed(rule.key_expression, "the key of a rate limit must not be empty")
+            raise _of(rule.key_expression, "the key of a rate limit must not be empty")
     if rule.units_expression is not None:
         units = _evaluated(rule.units_expression, Use.RATE_LIMIT_UNITS, variables)
         if units < 0:
-            raise _Failed(rule.units_expression, f"units must be 0 or more, got {units}")
+            raise _of(rule.units_expression, f"units must be 0 or more, got {units}")
     if rule.limit_expression is not None:
         limit = _evaluated(rule.limit_expression, Use.RATE_LIMIT_UNITS, variables)
         if limit < NO_LIMIT:
-            raise _Failed(rule.limit_expression, f"a limit must be 0 or more, or -1 for none, got {limit}")
+            raise _of(rule.limit_expression, f"a limit must be 0 or more, or -1 for none, got {limit}")
     if limit is None or limit == NO_LIMIT:
         return Units(short_key(key), units)
     return Units(short_key(key), units, limit, rule.window or Window.MINUTE)
@@ -164,11 +171,14 @@ def _merged(entries: Iterable[Units]) -> tuple[Units, ...]:
 
 
 def _both(one: Units, other: Units) -> Units:
+    units = one.units + other.units
+    if units > MOST_UNITS:
+        raise _Failed(f"the units of rate limit {one.key!r} add up to {units}, at most {MOST_UNITS} fit: ask for fewer")
     limits = [entry.limit for entry in (one, other) if entry.limit is not None]
     windows = [entry.window for entry in (one, other) if entry.window is not None]
     return Units(
         one.key,
-        one.units + other.units,
+        units,
         min(limits, default=None),
         max(windows, key=_WINDOWS.index, default=None),
     )

@@ -31,7 +31,7 @@ _NOBODY: Mapping[str, int] = {}
 
 @dataclass(slots=True, frozen=True)
 class Lack:
-    """What keeps a task from taking its units: the first key, in order, that has too few."""
+    """What keeps a task from taking its units: a key that has too few."""
 
     key: str
     left: int
@@ -202,19 +202,24 @@ class RateLimits:
     def lack(self, units: Sequence[Units], now: float, reserved: Mapping[str, int] = _NOBODY) -> Lack | None:
         """What is missing of ``units``, which are sorted by key; None when all are there.
 
+        A key whose limit is too small comes first: nobody has to wait behind who waits for that.
+
         ``reserved``: units by key that are left for others. A dynamic key that was deleted is defined again (R-17.3).
         """
+        first: Lack | None = None
         for want in units:
             one = self._limits.get(want.key)
             if (one is None or one.limit is None) and want.limit is not None and want.window is not None:
                 self._define(want.key, want.limit, want.window, now)
                 one = self._limits[want.key]
             if one is None or one.limit is None:
-                return Lack(want.key, 0, want.units, None)
+                first = first or Lack(want.key, 0, want.units, None)
+                continue
             found = self._missing(one, want, now, reserved.get(want.key, 0))
-            if found is not None:
+            if found is not None and found.wakes_at is None:
                 return found
-        return None
+            first = first or found
+        return first
 
     def take(self, units: Iterable[Units], now: float) -> None:
         """Take all of ``units``; call it only when :meth:`lack` has just said that nothing is missing (C-10.12)."""

@@ -41,6 +41,8 @@ class Placed:
     task: ReadyTask
     worker: WorkerSlots
     batch: Batch | None = None
+    taken_at: float = 0.0
+    """When units of rate limits were taken for it, or just before."""
     is_first: bool = True
     """Whether the units were taken for this attempt, not for another of its batch."""
 
@@ -84,10 +86,10 @@ class Assigning:
 
     def place(self) -> list[Placed]:
         """Take out what may go now, each with a worker's units."""
-        scheduler = self._scheduler
+        scheduler, now = self._scheduler, self._clock.now()
         pairs = place(scheduler.queues, scheduler.pool, self._maximum, scheduler.gates.admit)
         scheduler.gates.park_lacking()
-        placed = [Placed(task, worker) for task, worker in pairs]
+        placed = [Placed(task, worker, taken_at=now) for task, worker in pairs]
         if len(scheduler.gates.batches):
             self._place_batches(placed)
         for one in placed:
@@ -112,7 +114,7 @@ class Assigning:
                     continue
                 tasks = gates.flush(due)
                 batch = Batch(self._ids.new(), due.group[1], due.reason, len(tasks), now)
-                placed.extend(Placed(task, worker, batch, not index) for index, task in enumerate(tasks))
+                placed.extend(Placed(task, worker, batch, is_first=not index) for index, task in enumerate(tasks))
                 if len(placed) >= self._maximum:
                     return
 
@@ -121,15 +123,10 @@ class Assigning:
         scheduler = self._scheduler
         now = self._clock.now()
         rows = [_row(one, now) for one in placed]
-        states = scheduler.gates.limits.changed()
         try:
-            if states or any(one.batch is not None for one in placed):
-                assigned = await assign_limited(self._writer, scheduler.lease, scheduler.tenant_id, now, rows, states)
-                scheduler.gates.limits.written(states)
-            else:
-                assigned = await assign(self._writer, scheduler.lease, scheduler.tenant_id, now, rows)
+            assigned = await self._write(placed, rows, now)
         except Exception as error:
-            self._return(placed, now)
+            self._return(placed)
             if not isinstance(error, Unavailable):
                 log.error(
                     "an assignment failed, trying again", tenant=scheduler.tenant_id, error=str(error), exc_info=error
@@ -137,6 +134,18 @@ class Assigning:
             await asyncio.sleep(RETRY_SECONDS)
             return
         await self._send(placed, rows, assigned, now)
+
+    async def _write(self, placed: list[Placed], rows: list[NewAssignment], now: float) -> set[str]:
+        """The ids of the tasks that were assigned; units that were taken are written with the assignments."""
+        scheduler = self._scheduler
+        if not any(one.batch is not None or one.task.limits.units for one in placed):
+            return await assign(self._writer, scheduler.lease, scheduler.tenant_id, now, rows)
+        limits = scheduler.gates.limits
+        async with scheduler.limit_rows.writing:
+            states = limits.changed()
+            assigned = await assign_limited(self._writer, scheduler.lease, scheduler.tenant_id, now, rows, states)
+            limits.written(states)
+        return assigned
 
     async def _send(self, placed: list[Placed], rows: list[NewAssignment], assigned: set[str], now: float) -> None:
         scheduler = self._scheduler
@@ -150,6 +159,7 @@ class Assigning:
                 continue
             if task.id not in assigned:
                 refused.append(task.id)
+                self._give_units_back(one)
                 continue
             flight = Flight(scheduler.tenant_id, task, one.worker.id, now, row.timeout_at)
             flight.batch = one.batch
@@ -171,23 +181,29 @@ class Assigning:
             if one.batch is not None:
                 self._scheduler.gates.batches.ended(one.task.step.id, one.batch.key)
 
-    def _return(self, placed: list[Placed], taken_at: float) -> None:
+    def _give_units_back(self, one: Placed) -> None:
+        """C-10.12; the items of a batch took theirs before, and keep them."""
+        if one.batch is None and one.task.limits.units:
+            self._scheduler.gates.limits.give_back(one.task.limits.units, one.taken_at)
+
+    def _return(self, placed: list[Placed]) -> None:
         """The assignment did not happen: everything goes back to where it was."""
         gates, held = self._scheduler.gates, self._scheduler.held
+        unflushed: list[ReadyTask] = []
         for one in reversed(placed):
             task = one.task
             self._give_back(one)
-            if one.batch is None and task.limits.units:
-                gates.limits.give_back(task.limits.units, taken_at)
+            self._give_units_back(one)
             if self._placing.pop(task.id, None) is None:
                 task.place = GONE
             elif held.is_paused(task):
                 task.place = GONE
                 gates.held(task)
             elif one.batch is not None:
-                gates.unflush(task)
+                unflushed.append(task)
             else:
                 self._scheduler.queues.put_back(task, was_away=True)
+        gates.unflush(unflushed)
 
 
 def _row(one: Placed, now: float) -> NewAssignment:

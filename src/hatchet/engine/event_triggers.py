@@ -119,17 +119,19 @@ class EventTriggers:
             self._trigger.uncertain(prepared)
 
     async def _triggers(self, tenant_id: str, *, is_fresh: bool) -> Triggers:
-        known = self._known.get(tenant_id)
-        if known is not None and not is_fresh:
+        known = None if is_fresh else self._known.get(tenant_id)
+        if known is not None:
             self._known.move_to_end(tenant_id)
             return known
         async with self._turn:
-            found = self._known.get(tenant_id)
-            if found is None or found is known:
-                found = self._known[tenant_id] = await triggers_of(self._database, tenant_id)
+            # Many ask at once when an instance has started; one of them reads. But who holds the revision reads itself:
+            # what another one has read meanwhile may be from before.
+            known = None if is_fresh else self._known.get(tenant_id)
+            if known is None:
+                known = self._known[tenant_id] = await triggers_of(self._database, tenant_id)
                 if len(self._known) > TENANTS_REMEMBERED:
                     self._known.popitem(last=False)
-            return found
+            return known
 
     async def _wanted(self, triggers: Triggers, events: Sequence[PushedEvent]) -> list[tuple[PushedEvent, Start]]:
         wanted: list[tuple[PushedEvent, Start]] = []

@@ -13,7 +13,7 @@ Decisions are those of the pure classes in :mod:`hatchet.core`; here they are ca
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from math import inf
 from typing import Any
 
@@ -216,14 +216,23 @@ class Gates:
         """A take-over is complete: those that wait ask for their places, in the order in which they would have."""
         self.is_filling = False
         arriving, self._arriving = self._arriving, []
+        arriving = [entry for entry in arriving if self._still_asks(entry[2])]
+        for _, order, one in arriving:
+            # The newest one's limit is the group's, before anybody is admitted (C-9.5).
+            self.concurrency.expect(_applicant(one), one.limits.asks, order)
         for _, _, one in sorted(arriving, key=lambda entry: entry[:2]):
             if isinstance(one, OpenRun):
-                if one.id in self._runs:
-                    self._apply(self._arrived(one))
-            elif self._tasks.get(one.id) is one:
+                self._apply(self._arrived(one))
+            elif self._still_asks(one):
                 self._ask(one)
         self._apply(self.concurrency.settle())
         self._wake()
+
+    def delayed(self, task: ReadyTask) -> None:
+        """A retry that is in its delay at a take-over: the cancelling rules count it, as before (C-9.14)."""
+        if task.limits.asks and task.id not in self.concurrency:
+            self.holds(task)
+            self.gave_up(task.id)
 
     def turn(self) -> None:
         """Units may be back: whoever waited for them asks again."""
@@ -269,12 +278,18 @@ class Gates:
             del self._tasks[task.id]
         return tasks
 
-    def unflush(self, task: ReadyTask) -> None:
-        """An attempt of a batch that was not assigned returns to the buffer."""
-        self._tasks[task.id] = task
-        self.batches.put_back([task], self._clock.now())
+    def unflush(self, tasks: Sequence[ReadyTask]) -> None:
+        """Attempts of batches that were not assigned return to their buffers."""
+        if tasks:
+            self._tasks.update((task.id, task) for task in tasks)
+            self.batches.put_back(tasks, self._clock.now())
 
     # Inside -----------------------------------------------------------------------------------------------------------
+
+    def _still_asks(self, one: ReadyTask | OpenRun) -> bool:
+        if isinstance(one, OpenRun):
+            return one.id in self._runs
+        return self._tasks.get(one.id) is one
 
     def _hold(self, task: ReadyTask) -> None:
         self._held.push(task)
@@ -390,6 +405,10 @@ class Gates:
         self._tell_parked(task, lack)
         self._wake()
         self.gave_up(task.id)
+
+
+def _applicant(one: ReadyTask | OpenRun) -> str:
+    return one.id + RUN_SUFFIX if isinstance(one, OpenRun) else one.id
 
 
 def _order(task: ReadyTask) -> Order:

@@ -10,7 +10,7 @@ from hatchet.core.errors import InvalidArgument
 from hatchet.core.expressions import ExpressionFailed, Use, evaluate
 from hatchet.core.json_texts import json_value
 from hatchet.engine.run_facts import RunFacts
-from hatchet.store.pool import Database
+from hatchet.store.pool import Queries
 from hatchet.store.run_ends import task_ends
 from hatchet.store.triggers import Claim, NewWork, key_holders
 
@@ -38,16 +38,16 @@ def claim_of(idempotency: Idempotency, input_text: str, metadata: str, now: floa
     return Claim(key, idempotency.method is IdempotencyMethod.STATUS, now + idempotency.ttl_ms / 1000.0)
 
 
-async def released_holders(database: Database, run_facts: RunFacts, work: Sequence[NewWork], now: float) -> list[str]:
+async def released_holders(queries: Queries, run_facts: RunFacts, work: Sequence[NewWork], now: float) -> list[str]:
     """Runs that hold a key which this work wants, only until they end, and have ended (C-4.37 to C-4.39)."""
     if not any(one.claim is not None for one in work):
         return []
     by_tenant: dict[str, list[str]] = {}
-    for holder in await key_holders(database, work, now):
+    for holder in await key_holders(queries, work, now):
         if holder.is_status:
             by_tenant.setdefault(holder.tenant_id, []).append(holder.run_id)
     released: list[str] = []
     for tenant_id, run_ids in by_tenant.items():
-        released.extend(end.task_id for end in await task_ends(database, tenant_id, run_ids))
+        released.extend(end.task_id for end in await task_ends(queries, tenant_id, run_ids))
         released.extend(await run_facts.are_over(tenant_id, run_ids))
     return released

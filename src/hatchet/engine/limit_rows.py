@@ -6,6 +6,7 @@ again now and then while anything depends on them.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 
 from hatchet.core.rate_limits import RateLimits
@@ -26,6 +27,8 @@ class LimitRows:
         self._limits = limits
         self._database = database
         self._turns = 0
+        self.writing = asyncio.Lock()
+        """Held by whoever writes what was taken, so that an older state never lands after a newer one."""
 
     async def turn(self, *, is_waited_for: bool) -> None:
         """Write what tasks defined; read everything again, when it is time and something depends on it.
@@ -34,9 +37,10 @@ class LimitRows:
         """
         self._turns += 1
         limits = self._limits
-        states = limits.changed()
-        if states and await write_states(self._database, self._lease, self._tenant_id, states):
-            limits.written(states)
+        async with self.writing:
+            states = limits.changed()
+            if states and await write_states(self._database, self._lease, self._tenant_id, states):
+                limits.written(states)
         if self._turns % EVERYTHING_TURNS == 0 and (is_waited_for or limits.stored()):
             await self.read_all()
 

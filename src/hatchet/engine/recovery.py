@@ -58,7 +58,7 @@ async def recover(
     scheduler.loaded()
     runs = await _load_runs(scheduler, database, run_facts, since)
     await _load_reopened(scheduler, database, rebuild, run_facts, again)
-    scheduler.gates.filled()
+    scheduler.filled()
     log.info(
         "scheduling for a tenant",
         tenant=tenant_id,

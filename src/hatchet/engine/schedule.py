@@ -27,6 +27,7 @@ from hatchet.engine.backoff import Backoff
 from hatchet.engine.batcher import Pace
 from hatchet.engine.gates import Gates
 from hatchet.engine.limit_rows import LimitRows
+from hatchet.engine.meanwhile import Meanwhile
 from hatchet.engine.memory import Batch, Flight, Flights
 from hatchet.engine.open_runs import OpenRun
 from hatchet.engine.run_book import RunBook
@@ -76,6 +77,7 @@ class TenantScheduler:
         self.flying: dict[str, Flight] = {}
         self._batches: dict[str, Batch] = {}
         self.touched_ids: set[str] = set()
+        self.meanwhile = Meanwhile()
         self.is_loading = True
         self.gates = Gates(
             self.queues,
@@ -157,6 +159,11 @@ class TenantScheduler:
             self.runs.ended(task, decision.outcome, at, decision.output, decision.error)
         else:
             self.touched_ids.add(task.id)
+
+    def run_closed(self, run_id: str) -> None:
+        """All tasks of a run have ended."""
+        self.meanwhile.ended(run_id)
+        self.gates.run_closed(run_id)
 
     def settle(self) -> None:
         self.runs.settle()
@@ -269,6 +276,7 @@ class TenantScheduler:
 
     def forget(self, task_id: str, attempt: int) -> None:
         """The attempt is over: out of the queues, its units free."""
+        self.meanwhile.ended(task_id)
         flight = self.flying.get(task_id)
         if flight is not None and flight.task.attempt <= attempt:
             del self.flying[task_id]
@@ -301,6 +309,12 @@ class TenantScheduler:
     def drop_worker(self, worker_id: str) -> None:
         """A lost worker takes no part in placement until it comes back."""
         self.pool.remove(worker_id)
+
+    def filled(self) -> None:
+        """All rows are read: who waits for places may have them now."""
+        for task in self.backoff:
+            self.gates.delayed(task)
+        self.gates.filled()
 
     def loaded(self) -> None:
         """Everything is rebuilt: take in what arrived meanwhile and begin."""

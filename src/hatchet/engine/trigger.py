@@ -163,7 +163,7 @@ class Trigger:
         """Write runs in a transaction of the caller; those that the answer names were not created (C-4.13, C-4.41)."""
         now = self._clock.now()
         work = [one.work for one in prepared]
-        released = await released_holders(self._database, self._run_facts, work, now)
+        released = await released_holders(transaction, self._run_facts, work, now)
         return await accept_in(transaction, self._instance_id, work, now, released)
 
     def committed(self, prepared: Sequence[Prepared], accepted: Accepted) -> None:

@@ -104,15 +104,23 @@ class Watch(Loop):
 
     async def created_elsewhere(self, first: str, last: str, creator: str) -> None:
         """Another instance announced tasks that it created."""
-        rows = await self._database.fetch("task_created_between", self._scheduler.tenant_id, first, last, creator)
-        self._scheduler.accepted(await ready_tasks(self._registration, rows))
+        await self._accept("task_created_between", first, last, creator)
         run_ids = await runs_between(self._database, self._scheduler.tenant_id, first, last, creator)
         await self._adopt(run_ids)
 
     async def _adopt(self, run_ids: Sequence[str]) -> None:
         unknown = [run_id for run_id in run_ids if run_id not in self._scheduler.runs]
         if unknown and not self._scheduler.is_loading:
-            adopt(self._scheduler, await self._run_facts.load(self._scheduler.tenant_id, unknown))
+            with self._scheduler.meanwhile.reading() as ended:
+                loaded = await self._run_facts.load(self._scheduler.tenant_id, unknown)
+            adopt(self._scheduler, [run for run in loaded if run.row.id not in ended])
+
+    async def _accept(self, statement: str, *args: object) -> None:
+        """Take in first attempts that another instance accepted."""
+        with self._scheduler.meanwhile.reading() as ended:
+            rows = await self._database.fetch(statement, self._scheduler.tenant_id, *args)
+            tasks = await ready_tasks(self._registration, rows)
+        self._scheduler.accepted([task for task in tasks if task.id not in ended])
 
     async def _expire_waiting(self, now: float) -> None:
         """C-6.33: a task that nobody took in time is cancelled; no worker hears of it and nothing is retried."""
@@ -205,17 +213,10 @@ class Watch(Loop):
         await self._workers.refresh(scheduler.tenant_id)
         for record in self._workers.of(scheduler.tenant_id):
             scheduler.worker_changed(record.id)
-        rows = await self._database.fetch(
-            "task_never_assigned_by_others",
-            scheduler.tenant_id,
-            lowest_at(now - PEER_WINDOW_SECONDS),
-            self._instance_id,
-        )
-        scheduler.accepted(await ready_tasks(self._registration, rows))
-        since = now - PEER_WINDOW_SECONDS
-        tenant_id = scheduler.tenant_id
-        await self._adopt(await open_runs_of_others(self._database, tenant_id, lowest_at(since), self._instance_id))
-        await scheduler.runs.waits.poll(since)
+        window = lowest_at(now - PEER_WINDOW_SECONDS)
+        await self._accept("task_never_assigned_by_others", window, self._instance_id)
+        await self._adopt(await open_runs_of_others(self._database, scheduler.tenant_id, window, self._instance_id))
+        await scheduler.runs.waits.poll(now - PEER_WINDOW_SECONDS)
         old = [flight for flight in scheduler.flying.values() if now - flight.assigned_at > 1.0]
         self._dispatch.remind([flight for flight in old if flight.sent_on is None and not flight.is_confirmed])
         # Another instance may have cancelled or released a task whose worker is here, too; that is rare.
@@ -230,16 +231,17 @@ class Watch(Loop):
         while scheduler.touched_ids:
             ids = [scheduler.touched_ids.pop() for _ in range(min(BATCH, len(scheduler.touched_ids)))]
             try:
-                states = await self._rebuild.states(scheduler.tenant_id, ids)
-            except BaseException:
-                scheduler.touched(ids)
-                raise
-            try:
-                await self._adopt(list({task.run_id for _, task in states if task.run_id is not None}))
+                with scheduler.meanwhile.reading() as ended:
+                    states = await self._rebuild.states(scheduler.tenant_id, ids)
+                    await self._adopt(list({task.run_id for _, task in states if task.run_id is not None}))
             except BaseException:
                 scheduler.touched(ids)
                 raise
             for state, task in states:
+                if state.ended is None and state.id in ended:
+                    # Something was heard of it while its rows were read: they are read again.
+                    scheduler.touched([state.id])
+                    continue
                 if state.opened_at > state.inserted_at and task.run_id is None:
                     scheduler.runs.reopened(task.id, state.opened_at)
                 self._agree(state, task)
@@ -291,6 +293,8 @@ class Watch(Loop):
             at = state.finished_at or 0.0
             scheduler.runs.ended(task, state.ended, at, state.output, state.error)
         elif not scheduler.knows(state.id):
+            # An attempt whose assignment was refused is nowhere else, and has its places.
+            scheduler.gates.left(state.id)
             return
         scheduler.forget(state.id, state.attempt)
         scheduler.gates.left(state.id)

@@ -28,6 +28,7 @@ def build_api(services: Services, about: About) -> FastAPI:
     app.state.services = services
     app.state.about = about
     errors.install(app)
+    app.include_router(crons.creating)
     for routes in (meta, tenants, workers, workflows, tasks, filters, rate_limits, crons, scheduled):
         app.include_router(routes.router)
     app.include_router(meta.open_router)

@@ -64,6 +64,11 @@ async def still_held(database: Database, name: str, epoch: int) -> bool:
     return bool(rows) and rows[0]["epoch"] == epoch and rows[0]["holder"] is not None
 
 
+async def forget_instances(database: Database, before: float) -> None:
+    """Drop instances that were last alive before a time; who stops in order leaves by itself."""
+    await database.execute("instance_forget", before)
+
+
 async def raise_watermark(database: Database, name: str, epoch: int, task_id: str) -> None:
     """Remember that no unfinished task is older than ``task_id``."""
     await database.execute("lease_watermark", name, epoch, task_id)

@@ -59,6 +59,11 @@ async def delete_limit(queries: Queries, tenant_id: str, key: str) -> list[str]:
     return [row["key"] for row in rows]
 
 
+async def forget_limits(queries: Queries, now: float) -> int:
+    """Drop limits of dynamic keys that nobody has used for two days, or two years where windows are long; how many."""
+    return await queries.execute("rate_limit_forget", now - 2 * 86_400, now - 2 * 366 * 86_400)
+
+
 async def all_limits(queries: Queries, tenant_id: str, page: int = PAGE) -> AsyncIterator[list[StoredLimit]]:
     """All rows of the tenant, page by page."""
     last = ""

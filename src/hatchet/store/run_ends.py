@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from hatchet.core.payloads import TaskEnd
 from hatchet.core.statuses import Outcome
-from hatchet.store.pool import Database
+from hatchet.store.pool import Database, Queries
 
 
 @dataclass(slots=True, frozen=True)
@@ -21,9 +21,9 @@ class EndedTask:
     finished_at: float
 
 
-async def task_ends(database: Database, tenant_id: str, task_ids: Sequence[str]) -> list[EndedTask]:
+async def task_ends(queries: Queries, tenant_id: str, task_ids: Sequence[str]) -> list[EndedTask]:
     """The ends of those tasks that have ended and were not opened again; the others are absent."""
-    rows = await database.fetch("task_ends", tenant_id, task_ids)
+    rows = await queries.fetch("task_ends", tenant_id, task_ids)
     return [
         EndedTask(
             str(row["id"]),

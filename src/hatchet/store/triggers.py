@@ -91,10 +91,10 @@ async def accept_in(
     return Accepted(children, collisions)
 
 
-async def key_holders(database: Database, work: Sequence[NewWork], now: float) -> list[Holder]:
+async def key_holders(queries: Queries, work: Sequence[NewWork], now: float) -> list[Holder]:
     """Who holds the idempotency keys that this work wants."""
     wanting = [one for one in work if one.claim is not None]
-    return await _holders(database, wanting, now)
+    return await _holders(queries, wanting, now)
 
 
 async def sweep_claims(database: Database, now: float) -> int:

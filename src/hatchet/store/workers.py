@@ -49,6 +49,11 @@ async def insert_worker(
     )
 
 
+async def forget_workers(database: Database, before: float) -> None:
+    """Drop workers that were last seen before a time: every start of a process registers a new one."""
+    await database.execute("worker_forget", before)
+
+
 async def workers_by_id(database: Database, tenant_id: str, ids: Sequence[str]) -> list[WorkerRow]:
     """The named workers of a tenant; unknown ids are absent."""
     return [_worker(row) for row in await database.fetch("worker_by_id", tenant_id, ids)]

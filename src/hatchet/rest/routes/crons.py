@@ -30,11 +30,12 @@ LAST_OFFSET = 2**31 - 1
 CRONS = "/api/v1/tenants/{tenant}/workflows/crons"
 ONE = CRONS + "/{cron_workflow}"
 
+creating = APIRouter(route_class=GuardedRoute)
+"""Comes before all routes with an id: a workflow may be named like a part of their paths."""
 router = APIRouter(route_class=GuardedRoute)
 
 
-# Before the routes with an id: a workflow may be named like a part of their paths.
-@router.post("/api/v1/tenants/{tenant}/workflows/{workflow}/crons", response_model_exclude_none=True)
+@creating.post("/api/v1/tenants/{tenant}/workflows/{workflow}/crons", response_model_exclude_none=True)
 async def create_cron(
     tenant: str, workflow: str, body: CreateCronWorkflowTriggerRequest, caller: CallerOf, services: ServicesOf
 ) -> CronWorkflows:

@@ -15,7 +15,7 @@ from hatchet.engine.schedule_fields import checked_time
 from hatchet.engine.scheduled_runs import BulkAnswer, Listed, Page, WantedRun
 from hatchet.rest.guard import CallerOf, GuardedRoute, ServicesOf
 from hatchet.rest.pagination import pagination
-from hatchet.rest.routes.crons import object_or_none
+from hatchet.rest.routes.crons import creating, object_or_none
 from hatchet.rest.schemas_schedules import (
     RunStatusName,
     ScheduledWorkflows,
@@ -53,8 +53,7 @@ _RUN_STATUSES: dict[RunStatus, RunStatusName] = {
 router = APIRouter(route_class=GuardedRoute)
 
 
-# Before the routes with an id: a workflow may be named like a part of their paths.
-@router.post("/api/v1/tenants/{tenant}/workflows/{workflow}/scheduled", response_model_exclude_none=True)
+@creating.post("/api/v1/tenants/{tenant}/workflows/{workflow}/scheduled", response_model_exclude_none=True)
 async def create_scheduled(
     tenant: str, workflow: str, body: ScheduleWorkflowRunRequest, caller: CallerOf, services: ServicesOf
 ) -> ScheduledWorkflows:

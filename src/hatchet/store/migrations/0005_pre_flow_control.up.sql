@@ -42,8 +42,11 @@ CREATE TABLE rate_limit (
     units_left    bigint,
     refilled_at   timestamptz,
     updated_at    timestamptz NOT NULL,
+    is_dynamic    boolean NOT NULL DEFAULT false,
     PRIMARY KEY (tenant_id, key)
 ) WITH (fillfactor = 50);
+-- What no task has taken units of for long goes (is_dynamic: it comes again with the next task).
+CREATE INDEX rate_limit_unused ON rate_limit (refilled_at) WHERE is_dynamic;
 
 -- A number that grows with every change of a tenant's event triggers and filters: what an instance remembers of them is
 -- compared with it in the transaction that writes an event.

@@ -7,4 +7,5 @@ ON CONFLICT (tenant_id, key) DO UPDATE SET
     time_window = excluded.time_window,
     units_left = CASE WHEN rate_limit.limit_value IS NOT NULL THEN rate_limit.units_left END,
     refilled_at = CASE WHEN rate_limit.limit_value IS NOT NULL THEN rate_limit.refilled_at END,
+    is_dynamic = false,
     updated_at = greatest(rate_limit.updated_at, excluded.updated_at)

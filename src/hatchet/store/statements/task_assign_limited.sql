@@ -3,9 +3,9 @@
 WITH fence AS (
     SELECT 1 FROM lease WHERE name = $1::text AND epoch = $2::bigint FOR SHARE
 ), states AS (
-    INSERT INTO rate_limit (tenant_id, key, limit_value, time_window, units_left, refilled_at, updated_at)
+    INSERT INTO rate_limit (tenant_id, key, limit_value, time_window, units_left, refilled_at, updated_at, is_dynamic)
     SELECT $3::uuid, row.key, row.limit_value, row.time_window, row.units_left, to_timestamp(row.refilled_at),
-           to_timestamp(row.updated_at)
+           to_timestamp(row.updated_at), true
     FROM fence, unnest($13::text[], $14::bigint[], $15::text[], $16::bigint[], $17::float8[], $18::float8[])
       AS row (key, limit_value, time_window, units_left, refilled_at, updated_at)
     WHERE row.limit_value IS NOT NULL OR (

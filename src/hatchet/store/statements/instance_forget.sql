@@ -1,0 +1,1 @@
+DELETE FROM instance WHERE heartbeat_at < to_timestamp($1::float8)
