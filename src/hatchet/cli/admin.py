@@ -1,4 +1,4 @@
-"""``hatchet-admin``: API tokens, the first tenant and user, and key sets, from the host of the server."""
+"""``hatchet-admin``: API tokens, the first tenant and user, key sets and the doctor, from the host of the server."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import typer
 
 from hatchet import __version__
 from hatchet.cli.env_files import load_environment
-from hatchet.cli.output import fail
+from hatchet.cli.output import fail, print_error
 from hatchet.core.durations import parse_duration
 from hatchet.core.errors import FailedPrecondition, HatchetError, InvalidArgument, NotFound
 from hatchet.engine import keyfile, keys
@@ -32,7 +32,7 @@ def _group(text: str) -> typer.Typer:
     )
 
 
-app = _group("API tokens, the first tenant and user, and key sets, from the host of the server.")
+app = _group("API tokens, the first tenant and user, key sets and the doctor, from the host of the server.")
 token_app = _group("API tokens.")
 keyset_app = _group("Keys that sign API tokens.")
 app.add_typer(token_app, name="token")
@@ -84,6 +84,29 @@ def run_seed(config: Config = "") -> None:
     asyncio.run(_seed())
 
 
+@app.command("doctor")
+def run_doctor(
+    fix: Annotated[bool, typer.Option("--fix", help="Mend what can be mended; the output says how.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    days: Annotated[float, typer.Option("--days", help="Look at the work of so many days; 0: all.", min=0)] = 0,
+    patience: Annotated[float, typer.Option("--patience", help="Seconds for a statement.", min=0.1, max=50)] = 30,
+    config: Config = "",
+) -> None:
+    """Check what must hold between the rows of a live database.
+
+    Without --fix nothing is written. --fix ends attempts whose timeout has passed or whose worker is gone, writes ends of
+    runs, makes partitions, lowers watermarks, sets crons anew, and deletes bookkeeping of nothing. Exit code 0: healthy,
+    1: findings are left, 2: it cannot be checked.
+    """
+    try:
+        _load(config)
+        code = asyncio.run(_doctor(fix, as_json, days, patience))
+    except HatchetError as error:
+        print_error(error.message)
+        code = 2
+    raise typer.Exit(code)
+
+
 @keyset_app.callback()
 def _keyset(context: typer.Context, key_dir: KeyDirectory = "") -> None:
     context.obj = key_dir
@@ -131,6 +154,22 @@ async def _seed() -> None:
     async with target(Settings.from_environment(), prepare=True) as found:
         await found.seed()
     print(f"The default tenant {found.settings.default_tenant_id} and {found.settings.admin_email} exist.")
+
+
+async def _doctor(fix: bool, as_json: bool, days: float, patience: float) -> int:
+    from hatchet.cli import doctor as report
+    from hatchet.cli.admin_target import target
+    from hatchet.engine.clock import UuidIds
+    from hatchet.engine.doctor import Doctor, Scope
+
+    async with target(Settings.from_environment()) as found:
+        retries = found.settings.max_internal_retries
+        doctor = Doctor(found.database, found.clock, UuidIds(), max_internal_retries=retries)
+        outcomes = await doctor.examine(Scope(days=days or None, patience_seconds=patience))
+        if fix:
+            await doctor.mend(outcomes)
+    print(report.as_json(outcomes) if as_json else report.as_text(outcomes, fixes=fix))
+    return report.exit_code(outcomes)
 
 
 def _write_keys(directory: Path, private: str, public: str) -> None:

@@ -99,6 +99,8 @@ class Endings:
             written = await append_results(self._writer, _rows(batch))
         except Unavailable:
             # The commit may have happened all the same: the rows tell, when they can be read again.
+            for ending in batch:
+                self._look_again(ending)
             raise
         return self._spread(batch, written)
 
