@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from engine_fixture import Instance
 
 TENANT = "707d0855-80ab-4e1f-a156-f1c4546cbf52"
-DEADLINE = 6.0
+DEADLINE = 60.0
 
 T = TypeVar("T")
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 import pytest
-from engine_fixture import Instance
+from engine_fixture import Instance, World
 from engine_worker import TENANT, Action, Worker, until
 
 from hatchet.core.messages import TriggerItem
@@ -187,8 +187,7 @@ async def test_c_9_10_of_those_that_wait_one_stays(one: Instance, strategy: Stra
     worker = await one.worker(slots=10)
     runs = [await run(one, k="a")]
     await worker.started(runs[0])
-    for _ in range(3):
-        runs.append(await run(one, k="a"))
+    runs += [await run(one, k="a") for _ in range(3)]
     for number in {1, 2, 3} - {stays}:
         await one.ended(runs[number], RunStatus.CANCELLED)
     await worker.complete(await worker.started(runs[0]))
@@ -328,3 +327,53 @@ async def test_a_key_of_ten_kilobytes_is_a_group_like_any_other(one: Instance) -
     assert not any(action.task_id == second for action in worker.starts)
     await worker.complete(await worker.started(first))
     await worker.started(second)
+
+
+async def test_invariant_3_places_are_known_after_a_take_over(world: World) -> None:
+    """Who runs has its place, whatever the limit; who waits asks in the order of creation; retries that wait count."""
+    one = await world.engine()
+    await one.define("queue", concurrency=(rule(),))
+    await one.define("first", concurrency=(rule(strategy=Strategy.CANCEL_NEWEST),), retries=1, backoff_factor=100.0)
+    dag = await one.define_dag("dag", a=(), b=("a",), workflow={"concurrency": (rule("'all'"),)})
+    worker = await one.worker("queue", "first")
+    dags = await one.dag_worker(dag)
+    running, second, third = [await run(one, "queue", k="a") for _ in range(3)]
+    await worker.started(running)
+    failed = await run(one, "first", k="a")
+    await worker.fail(await worker.started(failed))
+    begun, waiting = await run(one, "dag"), await run(one, "dag")
+    await dags.complete(await dags.started((await one.task_ids(begun))["a"]))
+    await dags.started((await one.task_ids(begun))["b"])
+    for each in (worker, dags):
+        await each.die()
+    await one.kill()
+    two = await world.engine(skipped=10)
+    for each in (worker, dags):
+        await each.open(two)
+    surplus = await run(two, "first", k="a")
+    await two.ended(surplus, RunStatus.CANCELLED)
+    await two.watched()
+    assert {action.run_id for action in dags.starts} == {begun}
+    await dags.complete(dags.starts[-1])
+    await dags.started((await two.task_ids(waiting))["a"])
+    assert {action.task_id for action in worker.starts} == {running, failed}
+    await worker.complete(await worker.started(running))
+    await worker.complete(await worker.started(second))
+    await worker.started(third)
+
+
+async def test_runs_that_another_instance_accepts_are_under_the_same_rules(world: World) -> None:
+    one = await world.engine()
+    two = await world.engine(owns=False)
+    await one.define(concurrency=(rule(),))
+    worker = await one.worker()
+    first = await run(one, k="a")
+    await worker.started(first)
+    second = await run(two, k="a")
+    await until(lambda: one.scheduler.knows(second), "the owner hears of it")
+    await one.watched()
+    assert len(worker.starts) == 1
+    await worker.complete(await worker.started(first))
+    await worker.complete(await worker.started(second))
+    await two.ended(second, RunStatus.COMPLETED)
+    await one.empty()

@@ -94,9 +94,9 @@ def run_doctor(
 ) -> None:
     """Check what must hold between the rows of a live database.
 
-    Without --fix nothing is written. --fix ends attempts whose timeout has passed or whose worker is gone, writes ends of
-    runs, makes partitions, lowers watermarks, sets crons anew, and deletes bookkeeping of nothing. Exit code 0: healthy,
-    1: findings are left, 2: it cannot be checked.
+    Without --fix nothing is written. --fix ends attempts whose timeout has passed or whose worker is gone, writes ends
+    of runs, makes partitions, lowers watermarks, sets crons anew, and deletes bookkeeping of nothing. Exit code 0:
+    healthy, 1: findings are left, 2: it cannot be checked.
     """
     try:
         _load(config)

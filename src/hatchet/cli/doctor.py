@@ -13,7 +13,7 @@ HEALTHY, FINDINGS, NOT_CHECKED = 0, 1, 2
 
 
 def exit_code(outcomes: Sequence[Outcome]) -> int:
-    """0: healthy, or all was mended; 1: something is left; 2: nothing was found, and not everything could be checked."""
+    """0: healthy, or all was mended; 1: something is left; 2: nothing was found, and not all could be checked."""
     if any(outcome.is_open for outcome in outcomes):
         return FINDINGS
     return NOT_CHECKED if any(outcome.error for outcome in outcomes) else HEALTHY

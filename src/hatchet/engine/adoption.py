@@ -35,7 +35,8 @@ def _adopt(scheduler: TenantScheduler, loaded: LoadedRun) -> None:
         desired_worker=loaded.row.desired_worker,
     )
     run.is_reopened = loaded.row.is_reopened or loaded.is_replayed
-    scheduler.gates.run_opened(run)
+    is_active = any(task.worker_id is not None and task.ended is None for task in loaded.tasks)
+    scheduler.gates.run_opened(run, is_active=is_active)
     run.ends = [loaded.end(index) if loaded.tasks[index].ended else None for index in range(len(loaded.tasks))]
     if loaded.version.sticky is not None:
         run.workers = {i: task.worker_id for i, task in enumerate(loaded.tasks) if task.worker_id is not None}

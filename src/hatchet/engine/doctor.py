@@ -5,6 +5,7 @@ Looking writes nothing and locks nothing: each look is a snapshot of its own wit
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import asyncpg
@@ -54,8 +55,10 @@ class Doctor:
                 for name, found in (await self._look(look, scope)).items():
                     outcomes[name].found += found
             except (LookFailed, asyncpg.PostgresError) as error:
-                for name in names:
-                    outcomes[name].error = str(error)
+                _not_checked(outcomes, names, str(error))
+            except KeyError as error:
+                # The others say which rows are missing; the engine stumbles over them, too.
+                _not_checked(outcomes, names, f"a row that others need is missing: {error}")
         return list(outcomes.values())
 
     async def mend(self, outcomes: list[Outcome]) -> None:
@@ -86,3 +89,8 @@ class Doctor:
         async with reading(self._database, scope.patience_seconds) as rows:
             registration = Registration(database=rows, clock=self._clock, ids=self._ids)
             return await look(Sight(rows, registration, RunFacts(rows, registration, self._clock), now, since))
+
+
+def _not_checked(outcomes: Mapping[str, Outcome], names: Sequence[str], reason: str) -> None:
+    for name in names:
+        outcomes[name].error = reason

@@ -1,7 +1,7 @@
 """How the doctor mends: rows that the engine writes itself, and a word to the owner.
 
-Each is right beside a live engine: the first result of an attempt wins, ends of runs follow from their tasks, and what is
-changed otherwise is looked at once more in the statement that changes it.
+Each is right beside a live engine: the first result of an attempt wins, ends of runs follow from their tasks, and what
+is changed otherwise is looked at once more in the statement that changes it.
 """
 
 from __future__ import annotations

@@ -140,10 +140,10 @@ class RunLook:
             if version is not None and not _varies(version, row["rule"]):
                 key = (str(row["tenant_id"]), row["rule"], row["key"])
                 self._hold(key, row["max_runs"], row["members"], [str(one) for one in row["ids"]])
-        for (tenant_id, rule, key), group in self._groups.items():
+        for (tenant_id, rule, name), group in self._groups.items():
             if group.count > max(group.limit, 0):
                 text = f"rule {rule}: {group.count} of {group.limit} run: {', '.join(group.ids[:5])}"
-                self._add("concurrency", tenant_id, key or "''", text)
+                self._add("concurrency", tenant_id, f"'{name}'", text)
 
     def _hold(self, key: _Key, limit: int, count: int, ids: Sequence[str]) -> None:
         group = self._groups.setdefault(key, _Group(limit))

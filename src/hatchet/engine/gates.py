@@ -187,15 +187,18 @@ class Gates:
 
     # Runs -----------------------------------------------------------------------------------------------------------
 
-    def run_opened(self, run: OpenRun) -> None:
-        """A run of several tasks is known; one that has begun has its place."""
+    def run_opened(self, run: OpenRun, *, is_active: bool = False) -> None:
+        """A run of several tasks is known; one that has begun has its place.
+
+        ``is_active``: a task of it is with a worker. Whether a run that was replayed has begun again only that tells.
+        """
         asks = run.limits.asks
         if run.limits.error is not None:
             self._broken[run.id] = run.limits.error
         if not asks or run.id in self._runs:
             return
         self._runs[run.id] = run
-        if run.state.status() is RunStatus.RUNNING and not run.is_reopened:
+        if is_active or (run.state.status() is RunStatus.RUNNING and not run.is_reopened):
             self.concurrency.hold(run.id + RUN_SUFFIX, asks, _run_order(run))
         elif self.is_filling:
             self._arriving.append((not run.is_reopened, _run_order(run), run))

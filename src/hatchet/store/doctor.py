@@ -1,4 +1,4 @@
-"""Reading for the doctor: one snapshot a look, read only, with a time limit on each statement, and no lock that others feel."""
+"""Reading for the doctor: one snapshot a look, read only, with a time limit on each statement."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ class Reading(Database):
 
 @asynccontextmanager
 async def reading(database: Database, patience_seconds: float) -> AsyncIterator[Reading]:
-    """A snapshot of the database. Statements that take longer than ``patience_seconds`` raise :class:`LookFailed`."""
-    async with (
-        database._pool.acquire() as connection,
-        connection.transaction(isolation="repeatable_read", readonly=True),
-    ):
-        connected = Connected(connection)  # type: ignore[arg-type]
+    """A snapshot of the database. Statements that take longer than ``patience_seconds`` raise :class:`LookFailed`.
+
+    Raises Unavailable when the database is away.
+    """
+    async with database.transaction() as connected:
+        await connected.execute("doctor_snapshot")
         await connected.fetch("doctor_patience", f"{int(patience_seconds * 1000)}ms")
         yield Reading(database, connected)
 
