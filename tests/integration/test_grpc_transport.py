@@ -213,6 +213,7 @@ SERVED = {
     "/Dispatcher/SubscribeToWorkflowEvents",
     *(f"/EventsService/{name}" for name in ("Push", "BulkPush", "ReplaySingleEvent", "PutLog", "PutStreamEvent")),
     *(f"/WorkflowService/{name}" for name in ("PutWorkflow", "TriggerWorkflow", "BulkTriggerWorkflow")),
+    *(f"/WorkflowService/{name}" for name in ("ScheduleWorkflow", "PutRateLimit", "PauseRateLimit")),
     *(
         f"/v1.AdminService/{name}"
         for name in ("PutWorkflow", "CancelTasks", "ReplayTasks", "TriggerWorkflowRun", "GetRunDetails")

@@ -27,7 +27,11 @@ class Rebuild:
         """Each known task with its current attempt (the last one, when the task has ended)."""
         found = await task_states(self._database, tenant_id, task_ids)
         versions = await self._registration.versions({state.version_id for state in found.values()})
-        return [(state, _task(state, versions[state.version_id])) for state in found.values()]
+        return [
+            (state, _task(state, versions[state.version_id]))
+            for state in found.values()
+            if state.version_id in versions
+        ]
 
     async def flights(self, tenant_id: str, task_ids: Sequence[str]) -> list[Flight]:
         """Those of the tasks whose current attempt is with a worker."""

@@ -46,7 +46,7 @@ async def recover(
     since = scheduler.lease.low_watermark or NOTHING
     await pausing.refresh(tenant_id)
     await scheduler.limit_rows.read_all()
-    open_rows = await database.fetch("task_open_assignments", tenant_id, since)
+    open_rows = await _known(registration, await database.fetch("task_open_assignments", tenant_id, since))
     await workers.refresh(tenant_id, list({str(row["worker_id"]) for row in open_rows}))
     running = await _tasks(registration, open_rows, "assigned_at")
     for row, task in zip(open_rows, running, strict=True):
@@ -149,8 +149,17 @@ async def _tasks(registration: Registration, rows: Sequence[Row], ready_column: 
             app_retries=row["app_retries"] if has_attempts else 0,
             internal_retries=row["internal_retries"] if has_attempts else 0,
         )
-        for row in rows
+        for row in await _known(registration, rows)
     ]
+
+
+async def _known(registration: Registration, rows: Sequence[Row]) -> list[Row]:
+    """The rows whose version exists: one damaged row must not keep the others from going on (design invariant 7)."""
+    versions = await registration.versions({str(row["version_id"]) for row in rows})
+    known = [row for row in rows if str(row["version_id"]) in versions]
+    if len(known) < len(rows):
+        log.error("tasks without a version of their workflow are left alone", tasks=len(rows) - len(known))
+    return known
 
 
 def _flight(tenant_id: str, row: Row, task: ReadyTask) -> Flight:

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
+import structlog
+
 from hatchet.core.clock import Clock
 from hatchet.core.conditions import Kind
 from hatchet.core.definitions import StoredVersion
@@ -24,6 +26,8 @@ from hatchet.store.events import events_since
 from hatchet.store.pool import Database
 from hatchet.store.runs import Match, RunRow, run_payloads, run_rows, task_matches
 from hatchet.store.tasks import TaskState, task_states
+
+log = structlog.get_logger("hatchet.engine")
 
 RUNS_AT_ONCE = 500
 TASKS_AT_ONCE = 5000
@@ -127,6 +131,7 @@ class RunFacts:
     async def _load(self, tenant_id: str, run_ids: Sequence[str]) -> list[LoadedRun]:
         rows = await run_rows(self._database, tenant_id, run_ids)
         versions = await self._registration.versions({row.version_id for row in rows})
+        rows = [row for row in rows if row.version_id in versions]
         ids = {row.id: task_ids(row.id, len(versions[row.version_id].tasks)) for row in rows}
         wanted = [task for of_run in ids.values() for task in of_run]
         states: dict[str, TaskState] = {}
@@ -141,6 +146,10 @@ class RunFacts:
         matches = await task_matches(self._database, tenant_id, conditional) if conditional else {}
         reading = [row.id for row in rows if versions[row.version_id].graph.reads_input]
         payloads = await run_payloads(self._database, tenant_id, reading) if reading else {}
+        whole = [row for row in rows if all(task in states for task in ids[row.id])]
+        if len(whole) < len(rows):
+            # One damaged run must not keep the others from going on (design invariant 7).
+            log.error("runs without all their tasks are left alone", runs=[row.id for row in rows if row not in whole])
         runs = [
             LoadedRun(
                 row,
@@ -150,7 +159,7 @@ class RunFacts:
                 {task: matches[task] for task in ids[row.id] if task in matches},
                 payloads[row.id].input if row.id in payloads else "",
             )
-            for row in rows
+            for row in whole
         ]
         await self._decide(tenant_id, runs, self._clock.now())
         return runs

@@ -24,7 +24,8 @@ HOUR = 3600.0
 class Upkeep(Loop):
     """Makes the partitions of the coming days and drops those that are older than the retention, every hour.
 
-    Idempotency keys whose time is over go, too, rate limits of keys that nobody uses any more, and workers and instances that have been gone for so long.
+    Idempotency keys whose time is over go, too, rate limits of keys that nobody uses any more, and workers and
+    instances that have been gone for so long.
 
     ``retention`` in seconds, None keeps everything. A day with an unfinished task is kept, and so are all after it.
     """

@@ -40,6 +40,8 @@ CONFIRM_SECONDS = 5.0
 PEER_POLL_TURNS = 4
 LOCAL_CHECK_TURNS = 5 * PEER_POLL_TURNS
 PEER_WINDOW_SECONDS = 20.0
+OLD_SECONDS = 60.0
+"""Attempts that have been with a worker for longer are compared with the rows now and then."""
 WATERMARK_TURNS = 20
 WATERMARK_SAFETY_SECONDS = 60.0
 BATCH = 1000
@@ -81,6 +83,7 @@ class Watch(Loop):
         self._max_internal_retries = max_internal_retries
         self._gaps = Gaps(scheduler, database, clock)
         self._turns = 0
+        self._checked = 0
         self._watermark = scheduler.lease.low_watermark or ""
 
     async def turn(self) -> None:
@@ -97,6 +100,8 @@ class Watch(Loop):
             await self._pausing.refresh(self._scheduler.tenant_id)
         if self._bus.has_peers and self._turns % PEER_POLL_TURNS == 0:
             await self._poll_peers(now)
+        if not self._bus.has_peers and self._turns % LOCAL_CHECK_TURNS == 0:
+            self._check_some(now)
         await self._reconcile()
         self._scheduler.runs.tick()
         if self._turns % WATERMARK_TURNS == 0:
@@ -225,6 +230,13 @@ class Watch(Loop):
             [flight.task.id for flight in old if everybody or self._dispatch.session_since(flight.worker_id) is None]
         )
 
+    def _check_some(self, now: float) -> None:
+        """Compare some of what occupies slots and places with the rows, others the next time (design invariant 3)."""
+        old = [task_id for task_id, flight in self._scheduler.flying.items() if now - flight.assigned_at > OLD_SECONDS]
+        self._checked = self._checked % max(len(old), 1)
+        self._scheduler.touched(old[self._checked : self._checked + BATCH])
+        self._checked += BATCH
+
     async def _reconcile(self) -> None:
         """Make memory agree with the rows for the tasks that something was heard of."""
         scheduler = self._scheduler
@@ -298,8 +310,8 @@ class Watch(Loop):
             return
         scheduler.forget(state.id, state.attempt)
         scheduler.gates.left(state.id)
-        if flight is not None and state.ended in (Outcome.CANCELLED, Outcome.OUTRUN):
-            # Whoever cancelled it may not have known its worker (C-5.19); telling it twice is harmless (C-5.22).
+        if flight is not None and state.ended in (Outcome.CANCELLED, Outcome.OUTRUN, Outcome.TIMED_OUT):
+            # Whoever ended it may not have known its worker (C-5.19); telling it twice is harmless (C-5.22).
             self._dispatch.cancel(scheduler.tenant_id, flight)
         self._endings.ended_before(scheduler.tenant_id, state.id)
 
