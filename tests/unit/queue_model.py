@@ -9,7 +9,8 @@ from dataclasses import replace
 from hatchet.core.definitions import StoredVersion, TaskDefinition, WorkflowDefinition, stored_version
 from hatchet.core.labels import DEFAULT_WEIGHT, Comparator, DesiredLabel, DesiredLabels
 from hatchet.core.placement import WorkerPool, WorkerSlots
-from hatchet.core.ready_queue import ReadyQueues, ReadyTask
+from hatchet.core.ready_queue import ReadyQueues
+from hatchet.core.ready_task import ReadyTask
 
 START = 1_750_000_000.0
 

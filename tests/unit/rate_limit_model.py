@@ -13,7 +13,7 @@ from hatchet.core.deadlines import GONE, WAITING
 from hatchet.core.limits import Limits, Units
 from hatchet.core.parked import ParkedTasks
 from hatchet.core.rate_limits import RateLimits
-from hatchet.core.ready_queue import ReadyTask
+from hatchet.core.ready_task import ReadyTask
 from hatchet.core.rules import Window
 
 LENGTH = {Window.SECOND: 1, Window.MINUTE: 60, Window.HOUR: 3600, Window.DAY: 86_400, Window.WEEK: 7 * 86_400}

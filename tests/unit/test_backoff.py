@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hatchet.core.definitions import TaskDefinition, WorkflowDefinition, stored_version
-from hatchet.core.ready_queue import ReadyTask
+from hatchet.core.ready_task import ReadyTask
 from hatchet.engine.backoff import Backoff
 
 DEFINITION = WorkflowDefinition(name="flow", tasks=(TaskDefinition(readable_id="flow", action="flow:run"),))

@@ -17,7 +17,7 @@ from hatchet.core.deadlines import GONE, TAKEN, WAITING
 from hatchet.core.definitions import StoredVersion, TaskDefinition, WorkflowDefinition, stored_version
 from hatchet.core.limits import Limits
 from hatchet.core.payloads import action_payload, batch_payload
-from hatchet.core.ready_queue import ReadyTask
+from hatchet.core.ready_task import ReadyTask
 from hatchet.core.rules import BatchRule
 
 START = 1_750_000_000.0

@@ -13,7 +13,8 @@ from hatchet.core.durations import parse_duration
 from hatchet.core.errors import InvalidArgument
 from hatchet.core.held import DuringPause, HeldTasks, Pause, PauseSettings
 from hatchet.core.oldest import Oldest
-from hatchet.core.ready_queue import ReadyQueues, ReadyTask
+from hatchet.core.ready_queue import ReadyQueues
+from hatchet.core.ready_task import ReadyTask
 
 FLOW = dataclasses.replace(a_version(), workflow_id="flow")
 OTHER = dataclasses.replace(a_version("b:run"), workflow_id="other")

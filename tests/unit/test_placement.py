@@ -22,10 +22,12 @@ from queue_model import (
     taken,
 )
 
+from hatchet.core.deadlines import GONE
 from hatchet.core.definitions import StoredVersion
 from hatchet.core.labels import DesiredLabels
 from hatchet.core.placement import CHUNK, WorkerPool, WorkerSlots, place
-from hatchet.core.ready_queue import GONE, ReadyQueues, ReadyTask
+from hatchet.core.ready_queue import ReadyQueues
+from hatchet.core.ready_task import ReadyTask
 
 A = a_version("a:run")
 B = a_version("b:run")

@@ -15,7 +15,7 @@ from hatchet.core.deadlines import GONE
 from hatchet.core.limits import Units
 from hatchet.core.parked import LOOKS, ParkedTasks
 from hatchet.core.rate_limits import Lack, RateLimits, lack_text, window_end
-from hatchet.core.ready_queue import ReadyTask
+from hatchet.core.ready_task import ReadyTask
 from hatchet.core.rules import Window
 
 SECOND, MINUTE, HOUR = Window.SECOND, Window.MINUTE, Window.HOUR

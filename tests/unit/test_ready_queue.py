@@ -7,8 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from queue_model import START, WISHES, a_task, a_version, a_wish, number_of, taken
 
+from hatchet.core.deadlines import GONE
 from hatchet.core.labels import DesiredLabels
-from hatchet.core.ready_queue import GONE, ReadyQueues, ReadyTask
+from hatchet.core.ready_queue import ReadyQueues
+from hatchet.core.ready_task import ReadyTask
 
 A = a_version("a:run")
 B = a_version("b:run")

@@ -6,7 +6,7 @@ from bisect import insort
 from collections.abc import Iterable, Iterator, Sequence
 
 from hatchet.core.deadlines import GONE, TAKEN, WAITING
-from hatchet.core.ready_queue import LEVELS, ReadyTask
+from hatchet.core.ready_task import LEVELS, ReadyTask
 from hatchet.core.rules import BatchRule
 
 MAX_BYTES = 4_000_000

@@ -14,7 +14,7 @@ from heapq import heapify, heappop, heappush
 
 from hatchet.core.batch_groups import Group, GroupId, group_of
 from hatchet.core.deadlines import GONE
-from hatchet.core.ready_queue import ReadyTask
+from hatchet.core.ready_task import ReadyTask
 
 SIZE_REACHED = "batch_size_reached"
 INTERVAL_ELAPSED = "interval_elapsed"

@@ -15,7 +15,7 @@ from heapq import heappop, heappush
 from hatchet.core.durations import parse_duration
 from hatchet.core.errors import InvalidArgument
 from hatchet.core.oldest import Oldest
-from hatchet.core.ready_queue import ReadyTask
+from hatchet.core.ready_task import ReadyTask
 
 
 class DuringPause(Enum):

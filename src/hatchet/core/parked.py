@@ -16,7 +16,7 @@ from heapq import heapify, heappop, heappush
 from hatchet.core.deadlines import WAITING
 from hatchet.core.promises import Promises
 from hatchet.core.rate_limits import Lack, RateLimits
-from hatchet.core.ready_queue import ReadyTask
+from hatchet.core.ready_task import ReadyTask
 
 LOOKS = 5000
 """How many tasks one call of :meth:`ParkedTasks.due` looks at; the next call goes on."""

@@ -13,7 +13,8 @@ from functools import partial
 
 from hatchet.core.affinity import score
 from hatchet.core.labels import DesiredLabels
-from hatchet.core.ready_queue import Lineup, ReadyQueues, ReadyTask
+from hatchet.core.ready_queue import Lineup, ReadyQueues
+from hatchet.core.ready_task import ReadyTask
 from hatchet.core.rules import Sticky
 
 CHUNK = 64

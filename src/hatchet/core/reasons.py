@@ -17,7 +17,7 @@ from hatchet.core.conditions import Kind
 from hatchet.core.labels import DesiredLabel
 from hatchet.core.placement import WorkerSlots
 from hatchet.core.rate_limits import Lack
-from hatchet.core.ready_queue import ReadyTask
+from hatchet.core.ready_task import ReadyTask
 from hatchet.core.rules import Sticky
 from hatchet.core.run_state import RunState
 

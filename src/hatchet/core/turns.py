@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from hatchet.core.deadlines import GONE
 
 if TYPE_CHECKING:
-    from hatchet.core.ready_queue import ReadyTask
+    from hatchet.core.ready_task import ReadyTask
 
 Group = tuple[str, ...]
 

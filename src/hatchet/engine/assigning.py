@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Protocol
 import structlog
 
 from hatchet.core.clock import Clock, Ids
+from hatchet.core.deadlines import GONE
 from hatchet.core.errors import Unavailable
 from hatchet.core.placement import WorkerSlots, place
-from hatchet.core.ready_queue import GONE, ReadyTask
+from hatchet.core.ready_task import ReadyTask
 from hatchet.core.rules import Sticky
 from hatchet.engine.memory import Batch, Flight
 from hatchet.store.leases import still_held

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from hatchet.core.clock import Clock
 from hatchet.core.errors import NotFound
 from hatchet.core.ids import parse_uuid
-from hatchet.core.ready_queue import ReadyTask
+from hatchet.core.ready_task import ReadyTask
 from hatchet.core.transitions import Counters, Event, EventKind, State, decide
 from hatchet.engine.bus import Bus
 from hatchet.engine.dispatch import Dispatch

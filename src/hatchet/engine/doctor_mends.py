@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from hatchet.core.clock import Clock
 from hatchet.core.ids import lowest_at, time_of
-from hatchet.core.ready_queue import ReadyTask
+from hatchet.core.ready_task import ReadyTask
 from hatchet.core.run_tasks import SKIPPED_OUTPUT
 from hatchet.core.schedules import next_after
 from hatchet.core.statuses import Outcome as Ended

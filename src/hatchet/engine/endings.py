@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from hatchet.core.errors import Unavailable
 from hatchet.core.messages import RunFinished
 from hatchet.core.payloads import TaskEnd
-from hatchet.core.ready_queue import ReadyTask
+from hatchet.core.ready_task import ReadyTask
 from hatchet.core.run_events import RunEventKind
 from hatchet.core.statuses import Outcome
 from hatchet.core.transitions import Decision

@@ -20,20 +20,15 @@ from typing import Any
 from hatchet.core.batches import Batches, Due
 from hatchet.core.clock import Clock
 from hatchet.core.concurrency import Concurrency, Verdict
+from hatchet.core.deadlines import GONE, WAITING
 from hatchet.core.groups import Order
 from hatchet.core.held import HeldTasks
 from hatchet.core.ids import time_of
 from hatchet.core.limits import NONE
 from hatchet.core.parked import ParkedTasks
 from hatchet.core.rate_limits import Lack, RateLimits
-from hatchet.core.ready_queue import (
-    GONE,
-    INTERNAL_PRIORITY,
-    LEVEL_SECONDS,
-    WAITING,
-    ReadyQueues,
-    ReadyTask,
-)
+from hatchet.core.ready_queue import ReadyQueues
+from hatchet.core.ready_task import INTERNAL_PRIORITY, LEVEL_SECONDS, ReadyTask
 from hatchet.core.statuses import RunStatus
 from hatchet.engine.open_runs import OpenRun
 

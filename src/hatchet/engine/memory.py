@@ -8,7 +8,7 @@ from typing import Protocol
 from hatchet.core.held import Pause
 from hatchet.core.messages import EventRecord
 from hatchet.core.payloads import TaskPayload
-from hatchet.core.ready_queue import ReadyTask
+from hatchet.core.ready_task import ReadyTask
 from hatchet.core.transitions import Counters, Decision, Policy
 from hatchet.engine.open_runs import OpenRun
 

@@ -9,7 +9,7 @@ from hatchet.core.ids import task_ids
 from hatchet.core.labels import DesiredLabels, merged
 from hatchet.core.limits import NONE, Limits
 from hatchet.core.payloads import TaskEnd, TaskPayload
-from hatchet.core.ready_queue import ReadyTask
+from hatchet.core.ready_task import ReadyTask
 from hatchet.core.run_state import RunState
 
 

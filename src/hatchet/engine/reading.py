@@ -12,7 +12,7 @@ from hatchet.core.history import AttemptFacts, TaskEvent, history
 from hatchet.core.ids import parse_uuid
 from hatchet.core.messages import RunDetails, TaskDetail
 from hatchet.core.payloads import TaskPayload
-from hatchet.core.ready_queue import ReadyTask
+from hatchet.core.ready_task import ReadyTask
 from hatchet.core.run_tasks import Decision, Verdict
 from hatchet.core.statuses import Outcome, RunStatus, TaskEventType
 from hatchet.engine.rebuild import Rebuild

@@ -9,7 +9,7 @@ import orjson
 from hatchet.core.definitions import StoredVersion
 from hatchet.core.labels import DesiredLabels, from_data, merged
 from hatchet.core.limits import from_text
-from hatchet.core.ready_queue import ReadyTask
+from hatchet.core.ready_task import ReadyTask
 from hatchet.engine.memory import Batch, Flight
 from hatchet.engine.registration import Registration
 from hatchet.store.pool import Database

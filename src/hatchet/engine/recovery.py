@@ -11,7 +11,7 @@ from heapq import heapify, heappop, heappush
 import structlog
 
 from hatchet.core.ids import lowest_at
-from hatchet.core.ready_queue import ReadyTask
+from hatchet.core.ready_task import ReadyTask
 from hatchet.engine.adoption import adopt
 from hatchet.engine.memory import Flight
 from hatchet.engine.pausing import Pausing

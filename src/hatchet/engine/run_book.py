@@ -16,7 +16,7 @@ import structlog
 from hatchet.core.clock import Clock
 from hatchet.core.messages import RunFinished
 from hatchet.core.payloads import TaskEnd
-from hatchet.core.ready_queue import ReadyTask
+from hatchet.core.ready_task import ReadyTask
 from hatchet.core.run_events import RunEventKind
 from hatchet.core.run_tasks import SKIPPED_OUTPUT, Decision, Verdict
 from hatchet.core.statuses import Outcome

@@ -17,7 +17,7 @@ from hatchet.core.labels import DesiredLabels, merged
 from hatchet.core.limits import from_text
 from hatchet.core.messages import RunFinished, TaskResult
 from hatchet.core.payloads import TaskEnd
-from hatchet.core.ready_queue import ReadyTask
+from hatchet.core.ready_task import ReadyTask
 from hatchet.core.run_state import RunState
 from hatchet.core.run_tasks import SKIPPED_OUTPUT, Change, TaskFacts
 from hatchet.core.statuses import Outcome, RunStatus

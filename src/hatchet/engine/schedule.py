@@ -18,7 +18,8 @@ from hatchet.core.clock import Clock, Ids
 from hatchet.core.held import HeldTasks, Pause
 from hatchet.core.messages import EventRecord
 from hatchet.core.placement import WorkerPool, WorkerSlots
-from hatchet.core.ready_queue import ReadyQueues, ReadyTask
+from hatchet.core.ready_queue import ReadyQueues
+from hatchet.core.ready_task import ReadyTask
 from hatchet.core.reasons import Waiting
 from hatchet.core.statuses import Outcome
 from hatchet.core.transitions import Decision

@@ -13,7 +13,7 @@ import structlog
 
 from hatchet.core.clock import Clock
 from hatchet.core.rate_limits import Lack, lack_text
-from hatchet.core.ready_queue import ReadyTask
+from hatchet.core.ready_task import ReadyTask
 from hatchet.core.statuses import TaskEventType
 from hatchet.engine.batcher import Pace
 from hatchet.store.pool import Database

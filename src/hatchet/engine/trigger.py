@@ -27,7 +27,7 @@ from hatchet.core.labels import DesiredLabels, merged, to_data
 from hatchet.core.limits import NONE, Limits, TenantRules, of_run, of_task, to_text
 from hatchet.core.messages import TriggerItem
 from hatchet.core.payloads import TaskPayload
-from hatchet.core.ready_queue import ReadyTask
+from hatchet.core.ready_task import ReadyTask
 from hatchet.core.run_state import RunState
 from hatchet.engine.batcher import Batcher
 from hatchet.engine.bus import Bus

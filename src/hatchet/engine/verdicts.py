@@ -13,7 +13,7 @@ import structlog
 
 from hatchet.core.clock import Clock
 from hatchet.core.errors import Unavailable
-from hatchet.core.ready_queue import ReadyTask
+from hatchet.core.ready_task import ReadyTask
 from hatchet.core.transitions import Counters, Event, EventKind, State, decide
 from hatchet.engine.control import Control
 from hatchet.engine.endings import Ending, Endings

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from hatchet.core.clock import Clock
 from hatchet.core.ids import lowest_at, time_of
-from hatchet.core.ready_queue import ReadyTask
+from hatchet.core.ready_task import ReadyTask
 from hatchet.core.statuses import Outcome
 from hatchet.core.transitions import Counters, Event, EventKind, State, decide
 from hatchet.engine.adoption import adopt
