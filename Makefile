@@ -11,14 +11,17 @@ PYTEST_ARGS ?=
 # Many tests wait, so that three processes are well employed on two cores. A part is run by one, which starts sooner.
 TEST_PROCESSES ?= $(if $(PYTEST_ARGS),0,3)
 BENCH_ARGS ?=
+SOAK_SECONDS ?= 300
+SOAK_ARGS ?=
 RULES_ARGS ?=
 
-.PHONY: help setup run test lint types rules bench protos docs format clean
+.PHONY: help setup run test soak lint types rules bench protos docs format clean
 
 help:
 	@echo "make setup    create $(VENV) with the server, the SDK and the tools"
 	@echo "make run      start the server and the example worker, run one task, serve until Ctrl-C"
 	@echo "make test     the whole test suite            (PYTEST_ARGS='-k name' for a part, TEST_PROCESSES=n)"
+	@echo "make soak     limits and triggers while engines and workers are killed (SOAK_SECONDS=300 a setting, SOAK_ARGS='-k name')"
 	@echo "make lint     style, import layers, freshness of what is generated"
 	@echo "make types    strict type check"
 	@echo "make rules    which rules of the contract a test names (RULES_ARGS='C-8' lists the others of a section)"
@@ -43,6 +46,9 @@ run: $(STAMP)
 test: $(STAMP)
 	@# The tests start hundreds of programs; without the cache each would compile every module again.
 	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n $(TEST_PROCESSES) $(PYTEST_ARGS)
+
+soak: $(STAMP)
+	SOAK_SECONDS=$(SOAK_SECONDS) $(BIN)/python -m pytest -s tests/chaos/test_limits_under_kills.py $(SOAK_ARGS)
 
 lint: $(STAMP)
 	$(BIN)/ruff check

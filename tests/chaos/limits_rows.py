@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -48,6 +49,17 @@ FROM rate_limit
 """
 
 
+SLACK_SECONDS = 0.05
+"""How far the clocks of two instances may be apart: each follows the database's. Tasks take longer than that."""
+OUTRUN = "OUTRUN"
+"""The outcome of what a concurrency rule has cancelled."""
+EXECUTION = re.compile(r"execution ([0-9a-f]{32}) fails")
+
+Span = tuple[float, float]
+Line = dict[str, Any]
+"""What a program wrote down."""
+
+
 @dataclass(slots=True)
 class Attempt:
     """One attempt of a task, from the moment at which it was given to a worker to the moment of its result."""
@@ -65,6 +77,16 @@ class Attempt:
     @property
     def outcome(self) -> str | None:
         return self.result["outcome"] if self.result is not None else None
+
+    @property
+    def execution(self) -> str | None:
+        """The execution whose result is that of the attempt; None when the engine ended it."""
+        if self.result is None:
+            return None
+        if self.outcome == "COMPLETED":
+            return str(json.loads(self.result["output"])["execution"])
+        found = EXECUTION.search(self.result["error"] or "") if self.outcome == "FAILED" else None
+        return found[1] if found else None
 
 
 @dataclass(slots=True)

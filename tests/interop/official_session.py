@@ -111,7 +111,7 @@ class Session:
 
     def worker_statuses(self) -> dict[str, str]:
         """Status of every worker that the engine lists, by name."""
-        return {row["name"]: row["status"] for row in self._get(f"tenants/{self._tenant}/worker")["rows"]}
+        return {row["name"]: row["status"] for row in self._ask(f"tenants/{self._tenant}/worker")["rows"]}
 
     def await_worker(self, worker: Program) -> None:
         """Wait until the engine shows it as active."""
@@ -155,14 +155,29 @@ class Session:
 
         return self.await_details(run_id, is_over, f"the event {key} ends the run {run_id}")
 
+    def lines(self, name: str) -> list[dict[str, Any]]:
+        """What tasks have added to the mark so far, a JSON object a line."""
+        path = self.marks / name
+        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+    def await_lines(self, name: str, count: int) -> list[dict[str, Any]]:
+        """Wait until tasks have added as many lines to the mark; all of them."""
+        wait_until(lambda: len(self.lines(name)) >= count, f"{count} lines in {name}")
+        return self.lines(name)
+
     def task_events(self, task_id: str) -> list[str]:
         """Types of the events of a task, in no order that is promised."""
-        return [row["eventType"] for row in self._get(f"stable/tasks/{task_id}/task-events?limit=100")["rows"]]
+        return [row["eventType"] for row in self._ask(f"stable/tasks/{task_id}/task-events?limit=100")["rows"]]
 
-    def _get(self, path: str) -> Any:
+    def trigger_cron(self, cron_id: str) -> str:
+        """Start a run of a cron now; the clients do not offer it. The run's id."""
+        run_id: str = self._ask(f"tenants/{self._tenant}/workflows/crons/{cron_id}", "POST")["externalId"]
+        return run_id
+
+    def _ask(self, path: str, method: str = "GET") -> Any:
         """The answer of the REST API, asked without a client of anybody's."""
         headers = {"Authorization": f"Bearer {self._token}"}
-        request = urllib.request.Request(f"{self._url}/api/v1/{path}", headers=headers)
+        request = urllib.request.Request(f"{self._url}/api/v1/{path}", headers=headers, method=method)
         with urllib.request.urlopen(request, timeout=ANSWER_SECONDS) as answer:
             return json.load(answer)
 

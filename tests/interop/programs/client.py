@@ -13,13 +13,25 @@ from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import batched
 import flows
+import limits
+import placed
 import spawning
 import tasks
+import triggered
 import waits
-from tasks import Number, Text, hatchet
+from tasks import Member, Number, Text, hatchet
 
-from hatchet_sdk import BulkCancelReplayOpts, DesiredWorkerLabel, RunFilter, TriggerWorkflowOptions
+from hatchet_sdk import (
+    BulkCancelReplayOpts,
+    BulkPushEventWithMetadata,
+    DesiredWorkerLabel,
+    RateLimitDuration,
+    RunFilter,
+    ScheduleTriggerWorkflowOptions,
+    TriggerWorkflowOptions,
+)
 
 ACTIONS: dict[str, Callable[..., Any]] = {}
 
@@ -33,13 +45,15 @@ FIELDS = (
 )
 """What errors of the client carry besides their text."""
 
+MODULES = (tasks, flows, waits, spawning, limits, placed, triggered, batched)
+
 LOOP = asyncio.new_event_loop()
 """The one loop of all asynchronous calls: what the client keeps open between calls belongs to the loop of the first."""
 
 
 def find(name: str) -> Any:
     """The task or workflow that one of the modules calls ``name``."""
-    return next(getattr(module, name) for module in (tasks, flows, waits, spawning) if hasattr(module, name))
+    return next(getattr(module, name) for module in MODULES if hasattr(module, name))
 
 
 def wait_for(coroutine: Coroutine[Any, Any, Any]) -> Any:
@@ -220,6 +234,147 @@ def cancel(run_id: str) -> None:
 
 
 @action
+def run_members(name: str, members: list[dict[str, Any]], metadata: list[dict[str, Any]] | None = None) -> Any:
+    """One request for a run of each member; their ids."""
+    task = find(name)
+    options = metadata or [{} for _ in members]
+    items = [
+        task.create_bulk_run_item(input=Member(**values), **each) for values, each in zip(members, options, strict=True)
+    ]
+    return [ref.workflow_run_id for ref in task.run_many(items, wait_for_result=False)]
+
+
+@action
+def aio_gather_members(name: str, members: list[dict[str, Any]]) -> Any:
+    """As many callers at once as there are members."""
+    task = find(name)
+
+    async def all_of_them() -> list[Any]:
+        return await asyncio.gather(*(task.aio_run(Member(**each)) for each in members))
+
+    return wait_for(all_of_them())
+
+
+@action
+def aio_heavy(name: str, count: int, size: int) -> Any:
+    """Callers at once, each with an input of ``size`` bytes."""
+    return aio_gather_members(name, [{"group": "heavy", "name": str(n).ljust(size, "x")} for n in range(count)])
+
+
+@action
+def put_rate_limit(key: str, limit: int, duration: str) -> None:
+    hatchet.rate_limits.put(key, limit, RateLimitDuration(duration))
+
+
+@action
+def rate_limits(search: str) -> Any:
+    """Value and limit of the keys that have ``search`` in them."""
+    rows = wait_for(hatchet.rate_limits.aio_list(search=search)).rows or []
+    return {row.key: [row.value, row.limit_value] for row in rows}
+
+
+@action
+def push_many(events: list[dict[str, Any]]) -> Any:
+    return [each.event_id for each in hatchet.event.bulk_push([BulkPushEventWithMetadata(**each) for each in events])]
+
+
+@action
+def create_filter(name: str, expression: str, scope: str, payload: dict[str, Any]) -> str:
+    return hatchet.filters.create(
+        workflow_id=find(name).id, expression=expression, scope=scope, payload=payload
+    ).metadata.id
+
+
+@action
+def filters(name: str) -> Any:
+    """Scope, expression and payload of the workflow's filters, by their ids."""
+    rows = hatchet.filters.list(workflow_ids=[find(name).id]).rows or []
+    return {row.metadata.id: [row.scope, row.expression, row.payload, row.is_declarative] for row in rows}
+
+
+@action
+def delete_filter(filter_id: str) -> None:
+    hatchet.filters.delete(filter_id)
+
+
+@action
+def create_cron(workflow: str, name: str, expression: str, values: dict[str, Any], options: dict[str, Any]) -> str:
+    return hatchet.cron.create(
+        workflow_name=workflow, cron_name=name, expression=expression, input=values, **options
+    ).metadata.id
+
+
+@action
+def crons(name: str) -> Any:
+    """Name, expression, origin and priority of the workflow's crons, by their ids."""
+    rows = hatchet.cron.list(workflow_id=find(name).id).rows or []
+    return {row.metadata.id: [row.name, row.cron, row.method.value, row.priority] for row in rows}
+
+
+@action
+def delete_cron(cron_id: str) -> None:
+    hatchet.cron.delete(cron_id)
+
+
+@action
+def schedule(name: str, values: dict[str, Any], in_seconds: float, options: dict[str, Any]) -> str:
+    """Schedule one run over gRPC; its id."""
+    run_at = datetime.now(UTC) + timedelta(seconds=in_seconds)
+    version = find(name).schedule(run_at, shaped(name, values), options=ScheduleTriggerWorkflowOptions(**options))
+    [scheduled] = version.scheduled_workflows
+    return scheduled.id
+
+
+@action
+def create_scheduled(workflow: str, values: dict[str, Any], in_seconds: float, metadata: dict[str, Any]) -> str:
+    """Schedule one run over REST; its id."""
+    trigger_at = datetime.now(UTC) + timedelta(seconds=in_seconds)
+    return hatchet.scheduled.create(
+        workflow_name=workflow, trigger_at=trigger_at, input=values, additional_metadata=metadata
+    ).metadata.id
+
+
+@action
+def scheduled(name: str, metadata: dict[str, str] | None = None) -> Any:
+    """The workflow's scheduled runs by their ids: in how many seconds, and the run that each has started."""
+    rows = hatchet.scheduled.list(workflow_id=find(name).id, additional_metadata=metadata).rows or []
+    now = datetime.now(UTC)
+    return {
+        row.metadata.id: {
+            "in": (row.trigger_at - now).total_seconds(),
+            "input": row.input,
+            "metadata": row.additional_metadata,
+            "priority": row.priority,
+            "run_id": row.workflow_run_id,
+        }
+        for row in rows
+    }
+
+
+@action
+def reschedule(scheduled_id: str, in_seconds: float) -> None:
+    hatchet.scheduled.update(scheduled_id, datetime.now(UTC) + timedelta(seconds=in_seconds))
+
+
+@action
+def delete_scheduled(scheduled_id: str) -> None:
+    hatchet.scheduled.delete(scheduled_id)
+
+
+@action
+def bulk_reschedule(scheduled_ids: list[str], in_seconds: float) -> Any:
+    run_at = datetime.now(UTC) + timedelta(seconds=in_seconds)
+    answer = hatchet.scheduled.bulk_update([(each, run_at) for each in scheduled_ids])
+    return [answer.updated_ids, [each.id for each in answer.errors]]
+
+
+@action
+def bulk_delete_scheduled(scheduled_ids: list[str]) -> Any:
+    answer = hatchet.scheduled.bulk_delete(scheduled_ids=scheduled_ids)
+    return [answer.deleted_ids, [each.id for each in answer.errors]]
+
+
+@action
 def details(run_id: str) -> Any:
     found = hatchet.runs.get_details(run_id)
     runs = {name: plain(each) for name, each in found.task_runs.items()}
@@ -261,6 +416,8 @@ def shaped(name: str, values: dict[str, Any]) -> Any:
     """The input as the task's model; the names say which."""
     if "n" in values:
         return Number(**values)
+    if "group" in values:
+        return Member(**values)
     return Text(**values) if "text" in values else tasks.EmptyModel()
 
 

@@ -25,6 +25,16 @@ class Text(BaseModel):
     text: str = ""
 
 
+class Member(BaseModel):
+    """One of a group."""
+
+    group: str = ""
+    name: str = ""
+    seconds: float = 0.0
+    units: int = 1
+    limit: int = 1
+
+
 class Doubled(BaseModel):
     doubled: int
 

@@ -1,0 +1,71 @@
+"""What rate limits and batches promise: no window gives more than it has, no batch is larger or mixed."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+from limits_places import check_most
+from limits_rows import SLACK_SECONDS, Attempt, LimitedTask, LimitsRows, Span
+
+WINDOW_SECONDS = 0.99 - SLACK_SECONDS
+"""A window of a second counts as over 10 ms early (behaviour-core C-10.13)."""
+STATIC_LIMIT, DYNAMIC_LIMIT = 25, 4
+BATCH_MOST, BATCH_SIZE = 2, 5
+
+
+def check_windows(rows: LimitsRows) -> None:
+    """C-10.12, C-10.13: each attempt takes a unit of a window, and no window gives more than it has, to whomever."""
+    times: dict[tuple[str, int], list[float]] = defaultdict(list)
+    for task in rows.of("static", "dynamic"):
+        is_static = task.flow == "static"
+        key = ("chaos-static", STATIC_LIMIT) if is_static else (f"dynamic-{task.job['k']}", DYNAMIC_LIMIT)
+        times[key].extend(one.assigned_at for one in task.given if one.assigned_at is not None)
+    for (key, most), starts in times.items():
+        starts.sort()
+        bad = _overfull(starts, most)
+        assert bad is None, (
+            f"{key}: no windows of {most} fit these starts: {[round(at, 3) for at in starts[bad - 2 * most : bad + 2]]}"
+        )
+        row = rows.limits[key]
+        taken = sum(at >= row["refilled_at"] - 0.001 for at in starts)
+        assert row["most"] - row["left"] >= taken, (
+            f"{key}: {taken} units were taken in the last window, the row says {dict(row)}"
+        )
+
+
+def _overfull(starts: list[float], most: int) -> int | None:
+    """Whether starts fit into windows that begin at least ``WINDOW_SECONDS`` after each other, ``most`` in each.
+
+    ``earliest[i]``: the earliest moment at which a window can have begun whose first start is number ``i``.
+    None when they fit, otherwise the number of the start at which they do not.
+    """
+    earliest: list[float | None] = [float("-inf")]
+    for i in range(1, len(starts) + 1):
+        candidates = [
+            max(began + WINDOW_SECONDS, starts[i - 1])
+            for j in range(max(0, i - most), i)
+            if (began := earliest[j]) is not None
+        ]
+        if not candidates:
+            return i
+        found = min(candidates)
+        earliest.append(found if i == len(starts) or found <= starts[i] else None)
+    return None
+
+
+def check_batches(rows: LimitsRows) -> None:
+    """C-16.7, C-16.11, C-16.12, C-16.14."""
+    members: dict[str, list[tuple[LimitedTask, Attempt]]] = defaultdict(list)
+    for task in rows.of("gathered"):
+        for one in task.given:
+            assert one.batch is not None, f"{task}: attempt {one.number} was given out alone"
+            members[one.batch].append((task, one))
+    spans: dict[str, list[Span]] = defaultdict(list)
+    for batch, of_batch in members.items():
+        assert len(of_batch) <= BATCH_SIZE, f"batch {batch} has {len(of_batch)} members"
+        assert len({task.job["k"] for task, _ in of_batch}) == 1, f"batch {batch} mixes keys"
+        assert len({one.worker for _, one in of_batch}) == 1, f"batch {batch} went to several workers"
+        starts = {one.assigned_at for _, one in of_batch}
+        assert len(starts) == 1, f"batch {batch} was given out at several times"
+        spans[of_batch[0][0].job["k"]].append((starts.pop() or 0.0, max(one.finished_at for _, one in of_batch)))
+    check_most("batches", BATCH_MOST, spans)
