@@ -24,6 +24,8 @@ class Options:
     short_seconds: float = 30.0
     """Of the scenarios that are not the sustained one."""
     waiting: int = 500_000
+    limited: int = 100_000
+    """Tasks that wait without a worker, once without and twice with concurrency rules."""
     slots: int = 500
     """Of the one worker."""
 

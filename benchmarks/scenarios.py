@@ -10,6 +10,7 @@ from typing import Any
 from benchmarks.bench import Bench
 from benchmarks.done import RUNS, TASKS, CommittedResults
 from benchmarks.events import events
+from benchmarks.limits import limits
 from benchmarks.saturation import Plan, saturate
 from benchmarks.schedules import schedules
 from benchmarks.usage import per_task_us, resident_mb
@@ -165,6 +166,7 @@ ON_ENGINE: dict[str, Scenario] = {
     "fan_out": fan_out,
     "events": events,
     "schedules": schedules,
+    "limits": limits,
     "backlog": backlog,
 }
 """In the order in which they run."""

@@ -77,11 +77,46 @@ started: 500 and the eighth says 49
 failed: FailedTaskRunExceptionGroup
 fine: dict
 """,
+    "concurrency": """\
+ann's five pages were printed one after the other: True
+bob did not wait for them: True
+""",
+    "rate_limits": """\
+ann's last search waited for a later second: True
+bob's did not wait: True
+sent: 3
+units left: 97 of 100
+""",
+    "schedules": """\
+declared: ['30 3 * * *']
+scheduled: {'of': 'the orders'}
+left: ['30 3 * * *']
+""",
+    "events": """\
+pushed: 4
+filters left: ['shop-1']
+""",
+    "batches": """\
+0 as one of 10 in orders
+9 as one of 10 in orders
+0 as one of 2 in people
+[{'sum': 6}, {'sum': 6}, {'sum': 6}, {'sum': 6}]
+""",
+    "sticky": """\
+{'found': 'the model small', 'child_found': 'the model small', 'workers': 1}
+{'found': 'the model large', 'child_found': 'the model large', 'workers': 1}
+""",
 }
 """What the trigger of each directory prints."""
 
 WORKER_PRINTED = {
     "retries_and_timeouts": ["a job was cancelled"],
+    "schedules": ["a backup of the orders", "a backup of the second"],
+    "events": [
+        *(f"recorded: order {order}" for order in "ABCD"),
+        "thanked: order B with a book",
+        "thanked: order D with a bicycle",
+    ],
     "task_logs": ["importing orders.csv", "WARNING my-application: returns.csv is empty"],
 }
 """What the worker prints meanwhile."""
