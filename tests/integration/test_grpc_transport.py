@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import grpc
 import pytest
+import structlog
 from google.protobuf.message import Message
 from grpc_world import AUTH, RUN, WORKER, Tokens, a_world, within
 
@@ -145,12 +147,14 @@ def test_every_code_is_a_grpc_status() -> None:
     "error", [KeyError("secret"), TimeoutError("secret"), HatchetError("secret"), RecursionError()]
 )
 async def test_c_1_13_unexpected_errors_are_neutral_outside_and_logged_inside(
-    error: Exception, capsys: pytest.CaptureFixture[str]
+    error: Exception, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    said = io.StringIO()
+    monkeypatch.setattr("hatchet.grpc.errors._log", structlog.wrap_logger(structlog.PrintLogger(said)))
     async with a_world({"Dispatcher": Prepared(beat=error)}) as world:
         refused = await world.refused(HEARTBEAT, pb.HeartbeatRequest())
     assert refused == (Code_.INTERNAL, "An internal error occurred.")
-    logged = capsys.readouterr().out
+    logged = said.getvalue()
     assert HEARTBEAT in logged
     assert type(error).__name__ in logged
 
