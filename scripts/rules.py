@@ -31,7 +31,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 TESTS = ROOT / "tests"
 RULES = TESTS / "contract" / "rules.json"
-SECTIONS = ("C-3", "C-4", "C-5", "C-6", "C-7", "C-8", "C-13", "C-15")
+SECTIONS = ("C-3", "C-4", "C-5", "C-6", "C-7", "C-8", "C-9", "C-10", "C-11", "C-12", "C-13", "C-14", "C-15", "C-16")
 """Listed when no section is asked for: what workflow runs are about."""
 
 IN_A_NAME = re.compile(r"(?<![a-z0-9])c_?(\d+)_(\d+)(?!\d)")

@@ -32,7 +32,7 @@ END_SECONDS = 120.0
 KNOWN_SECONDS = 8.0
 """What one instance accepted is known to the owner by then, also when messages got lost or either was killed."""
 CANCELLING = ("outrun", "refused")
-ENDED_WAITING = (OUTRUN, "CANCELLED")
+ENDED_WAITING = (OUTRUN, "CANCELLED", "SCHEDULING_TIMED_OUT")
 """Outcomes of attempts that no worker may have got."""
 
 
@@ -112,6 +112,8 @@ def _check_end(task: LimitedTask) -> None:
     assert task.end["app_retries"] == failures - (outcome == "FAILED"), f"{task}: {failures} failures, {task.end}"
     if task.flow in CANCELLING:
         assert outcome in ("COMPLETED", OUTRUN, "FAILED"), f"{task} ended {outcome}: {task.end['error']}"
+    elif task.flow == "scarce":
+        assert outcome in ("COMPLETED", "SCHEDULING_TIMED_OUT"), f"{task} ended {outcome}: {task.end['error']}"
     elif task.flow == "line" and n % 25 == 7:
         assert outcome in ("FAILED", "CANCELLED"), f"{task} ended {outcome}"
     elif n % 25 == 7 and task.flow not in ("gathered", "pushed", "planned"):

@@ -7,22 +7,28 @@ from collections import defaultdict
 from limits_places import check_most
 from limits_rows import SLACK_SECONDS, Attempt, LimitedTask, LimitsRows, Span
 
-WINDOW_SECONDS = 0.99 - SLACK_SECONDS
-"""A window of a second counts as over 10 ms early (behaviour-core C-10.13)."""
-STATIC_LIMIT, DYNAMIC_LIMIT = 25, 4
+EARLY_SECONDS = 0.01 + SLACK_SECONDS
+"""A window counts as over 10 ms early (behaviour-core C-10.13), on the clock of whoever looks."""
+FIRST_LOOK_SECONDS = 0.5
+"""So long before the first start its window may have begun: nobody has looked at the key before."""
+STATIC_LIMIT = 25
+DYNAMIC = {"dynamic": (4, 1.0), "scarce": (10, 60.0)}
+"""Workflow to the units of a window and its length in seconds."""
 BATCH_MOST, BATCH_SIZE = 2, 5
 
 
 def check_windows(rows: LimitsRows) -> None:
     """C-10.12, C-10.13: each attempt takes a unit of a window, and no window gives more than it has, to whomever."""
-    times: dict[tuple[str, int], list[float]] = defaultdict(list)
-    for task in rows.of("static", "dynamic"):
-        is_static = task.flow == "static"
-        key = ("chaos-static", STATIC_LIMIT) if is_static else (f"dynamic-{task.job['k']}", DYNAMIC_LIMIT)
+    times: dict[tuple[str, int, float], list[float]] = defaultdict(list)
+    for task in rows.of("static", *DYNAMIC):
+        name = f"{task.flow}-{task.job['k']}"
+        key = ("chaos-static", STATIC_LIMIT, 1.0) if task.flow == "static" else (name, *DYNAMIC[task.flow])
         times[key].extend(one.assigned_at for one in task.given if one.assigned_at is not None)
-    for (key, most), starts in times.items():
+    for (key, most, window), starts in times.items():
+        if not starts:
+            continue
         starts.sort()
-        bad = _overfull(starts, most)
+        bad = _overfull(starts, most, window - EARLY_SECONDS)
         assert bad is None, (
             f"{key}: no windows of {most} fit these starts: {[round(at, 3) for at in starts[bad - 2 * most : bad + 2]]}"
         )
@@ -33,18 +39,16 @@ def check_windows(rows: LimitsRows) -> None:
         )
 
 
-def _overfull(starts: list[float], most: int) -> int | None:
-    """Whether starts fit into windows that begin at least ``WINDOW_SECONDS`` after each other, ``most`` in each.
+def _overfull(starts: list[float], most: int, window: float) -> int | None:
+    """Whether starts fit into windows that begin at least ``window`` seconds after each other, ``most`` in each.
 
     ``earliest[i]``: the earliest moment at which a window can have begun whose first start is number ``i``.
     None when they fit, otherwise the number of the start at which they do not.
     """
-    earliest: list[float | None] = [float("-inf")]
+    earliest: list[float | None] = [starts[0] - FIRST_LOOK_SECONDS]
     for i in range(1, len(starts) + 1):
         candidates = [
-            max(began + WINDOW_SECONDS, starts[i - 1])
-            for j in range(max(0, i - most), i)
-            if (began := earliest[j]) is not None
+            max(began + window, starts[i - 1]) for j in range(max(0, i - most), i) if (began := earliest[j]) is not None
         ]
         if not candidates:
             return i

@@ -199,6 +199,22 @@ async def test_c_4_30_wishes_about_the_worker_are_read() -> None:
         assert (code, "desired_worker_labels" in details) == (INVALID, True)
 
 
+@pytest.mark.parametrize("number", [6, 99, -1])
+async def test_c_11_17_an_unknown_comparator_is_refused_by_name(number: int) -> None:
+    labels = {"gpu": DesiredWorkerLabels(str_value="x", comparator=number)}  # type: ignore[arg-type]
+    tasks = [v1.CreateTaskOpts(readable_id="a", action="flow:a", worker_labels=labels)]
+    put = v1.CreateWorkflowVersionRequest(name="flow", tasks=tasks)
+    async with a_world() as world:
+        for path, request in (
+            (TRIGGER, TriggerWorkflowRequest(name="Flow", desired_worker_labels=labels)),
+            ("/v1.AdminService/PutWorkflow", put),
+        ):
+            code, details = await world.refused(path, request)
+            assert code is INVALID, details
+            assert f"gpu: comparator {number} is unknown: use one of 0 (EQUAL), 1 (NOT_EQUAL)" in details
+        assert world.engine.asked == []
+
+
 async def test_c_4_2_the_newer_trigger_takes_bytes() -> None:
     path = "/v1.AdminService/TriggerWorkflowRun"
     request = v1.TriggerWorkflowRunRequest(

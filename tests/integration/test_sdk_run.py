@@ -447,7 +447,7 @@ def test_pauses_grow_to_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_refused_stream_tells_those_who_wait(double: Any, engine: FakeEngine) -> None:
     # A write that meets the refused stream hides the refusal from that one stream (grpc reports INTERNAL), so more than
     # one is refused, as by an engine that goes on refusing.
-    engine.fail_next("SubscribeToWorkflowRuns", grpc.StatusCode.UNAUTHENTICATED, "invalid auth token", times=20)
+    engine.fail_next("SubscribeToWorkflowRuns", grpc.StatusCode.UNAUTHENTICATED, "invalid auth token", times=10_000)
     with pytest.raises(EngineError, match="refused the token"):
         double.run(In(n=1))
     engine.fail_no_more("SubscribeToWorkflowRuns")

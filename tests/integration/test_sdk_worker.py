@@ -102,10 +102,11 @@ def test_an_absent_optional_field_is_none(fake: FakeDispatcher, hatchet: Hatchet
     assert seen == [None, None, None, None, None, {}]
 
 
-def test_the_calls_of_the_context_reach_the_engine(fake: FakeDispatcher, hatchet: Hatchet) -> None:
+def test_c_11_37_the_calls_of_the_context_reach_the_engine(fake: FakeDispatcher, hatchet: Hatchet) -> None:
     def sync_calls(input: Number, ctx: Context) -> dict[str, Any]:
         ctx.refresh_timeout(timedelta(seconds=10))
-        ctx.release_slot()
+        answer: object = ctx.release_slot()
+        assert answer is None
         ctx.upsert_worker_labels({"a": 1})
         return {"labels": ctx.worker.labels()}
 

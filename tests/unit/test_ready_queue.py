@@ -10,7 +10,7 @@ from queue_model import START, WISHES, a_task, a_version, a_wish, number_of, tak
 from hatchet.core.deadlines import GONE
 from hatchet.core.labels import DesiredLabels
 from hatchet.core.ready_queue import ReadyQueues
-from hatchet.core.ready_task import ReadyTask
+from hatchet.core.ready_task import LEVEL_SECONDS, ReadyTask
 
 A = a_version("a:run")
 B = a_version("b:run")
@@ -33,6 +33,41 @@ def test_c_11_1_higher_priority_first_then_first_in_first_out(pushed: list[tuple
     levels = [4 if is_retry else priority for priority, is_retry in pushed]
     assert popped(queues) == sorted(range(len(pushed)), key=lambda number: (-levels[number], number))
     assert len(queues) == 0
+
+
+@pytest.mark.parametrize(("waited", "order"), [(119.0, [1, 0]), (121.0, [0, 1])])
+def test_c_11_1_nobody_starves_two_minutes_of_waiting_are_worth_two_levels(waited: float, order: list[int]) -> None:
+    queues = ReadyQueues()
+    queues.push(a_task(0, A, 1))
+    queues.push(a_task(1, A, 3, ready_at=START + waited))
+    assert popped(queues) == order
+
+
+def test_c_11_1_an_endless_stream_of_level_3_does_not_keep_level_1_waiting_for_ever() -> None:
+    queues = ReadyQueues()
+    queues.push(a_task(0, A, 1))
+    served = []
+    for second in range(1, 300):
+        queues.push(a_task(second, A, 3, ready_at=START + second))
+        task = taken(queues)
+        assert task is not None
+        served.append(number_of(task))
+    assert served.index(0) == pytest.approx(2 * LEVEL_SECONDS, abs=2)
+
+
+def test_c_11_1_one_level_is_worth_a_minute_between_lanes_too() -> None:
+    queues = ReadyQueues()
+    queues.push(a_task(0, A, 2, labels=(NEAR,)))
+    queues.push(a_task(1, A, 3, ready_at=START + 59, labels=(FAR,)))
+    queues.push(a_task(2, A, 3, ready_at=START + 61))
+    assert popped(queues) == [1, 0, 2]
+
+
+def test_c_6_25_a_retry_comes_before_a_task_that_has_waited_for_an_hour() -> None:
+    queues = ReadyQueues()
+    queues.push(a_task(0, A, 3))
+    queues.push(a_task(1, A, 1, ready_at=START + 3600, attempt=1))
+    assert popped(queues) == [1, 0]
 
 
 def test_c_11_1_actions_are_queues_of_their_own() -> None:

@@ -16,6 +16,8 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
+import psutil
+
 from hatchet.cli import ports, runtime
 from hatchet.cli.home import home, locked, private_directory, write_privately
 from hatchet.cli.log_tail import appended_since, rotate
@@ -90,7 +92,8 @@ class LocalServer:
         if pid is None:
             return False
         os.kill(pid, signal.SIGTERM)
-        if not _wait(lambda: self.pid() != pid, STOP_SECONDS):
+        # Its ports are free when the process is gone, which is a moment after it has said so.
+        if not _wait(lambda: self.pid() != pid and not _is_alive(pid), STOP_SECONDS):
             raise FailedPrecondition(
                 f"the server (process {pid}) was asked to stop and is still there after {STOP_SECONDS:.0f} s. "
                 f"See {self.log_file}; `kill -9 {pid}` ends it at once, and nothing that it acknowledged is lost."
@@ -206,3 +209,11 @@ def _wait(condition: Callable[[], bool], seconds: float) -> bool:
             return False
         time.sleep(0.02)
     return True
+
+
+def _is_alive(pid: int) -> bool:
+    """Whether the process is there; one that has ended and was not waited for by its parent is not."""
+    try:
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False

@@ -9,9 +9,14 @@ from hatchet.core.labels import DEFAULT_WEIGHT, Comparator, DesiredLabel, Desire
 from hatchet.grpc.fields import clean_text, quoted
 from hatchet_contracts.v1.shared.trigger_pb2 import DesiredWorkerLabels, WorkerLabelComparator
 
+_COMPARATORS = {WorkerLabelComparator.Value(comparator.value): comparator for comparator in Comparator}
+
 
 def desired_labels(labels: Mapping[str, DesiredWorkerLabels], field: str) -> DesiredLabels:
-    """The wishes in a map, sorted by key. Raises :class:`InvalidArgument` for one without a value."""
+    """The wishes in a map, sorted by key.
+
+    Raises :class:`InvalidArgument` for one without a value or with an unknown comparator.
+    """
     return tuple(_label(key, labels[key], field) for key in sorted(labels))
 
 
@@ -26,7 +31,16 @@ def _label(key: str, label: DesiredWorkerLabels, field: str) -> DesiredLabel:
     return DesiredLabel(
         key=key,
         value=value,
-        comparator=Comparator(WorkerLabelComparator.Name(label.comparator)),
+        comparator=_comparator(label.comparator, f"{field}.{key}"),
         required=label.required,
         weight=label.weight if label.HasField("weight") else DEFAULT_WEIGHT,
     )
+
+
+def _comparator(number: int, field: str) -> Comparator:
+    # The enum is open in proto3: a newer or broken client may send any number.
+    found = _COMPARATORS.get(number)
+    if found is None:
+        names = ", ".join(f"{number} ({one.value})" for number, one in sorted(_COMPARATORS.items()))
+        raise InvalidArgument(f"{field}: comparator {number} is unknown: use one of {names}")
+    return found

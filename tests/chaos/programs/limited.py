@@ -32,6 +32,7 @@ EFFECTS = os.open(os.environ["CHAOS_EFFECTS"], os.O_WRONLY | os.O_CREAT | os.O_A
 
 STATIC_KEY, STATIC_LIMIT = "chaos-static", 25
 DYNAMIC_LIMIT = 4
+SCARCE_LIMIT = 10
 EVENT = "limited:event"
 FILTERS = {"even": ("left", "input.n % 2 == 0"), "third": ("left", "input.n % 3 == 0"), "right": ("right", "true")}
 """Name of a filter to its scope and its expression."""
@@ -135,6 +136,18 @@ async def dynamic(job: Job, ctx: Context) -> Output:
     return await work(job, ctx, 10)
 
 
+@hatchet.task(
+    name="scarce",
+    input_validator=Job,
+    execution_timeout="2m",
+    schedule_timeout="3s",
+    rate_limits=[RateLimit(dynamic_key="'scarce-' + input.k", limit=SCARCE_LIMIT, duration=RateLimitDuration.MINUTE)],
+)
+async def scarce(job: Job, ctx: Context) -> Output:
+    """Windows last longer than a take-over; who finds no unit does not wait for the next one."""
+    return {**await work(Job(k=job.k), ctx, 5), "n": job.n}
+
+
 # A run holds a place until all its tasks have ended ---------------------------------------------------------------
 
 line = hatchet.workflow(
@@ -207,7 +220,7 @@ async def planned(job: Job, ctx: Context) -> Output:
     return {**await work(Job(), ctx, 5), "n": job.n}
 
 
-LIMITED = {
-    flow.name: flow
-    for flow in (single, three, both, outrun, refused, static, dynamic, line, gathering, pushed, ticking, planned)
-}
+QUEUED_BY_RULES = (single, three, both, outrun, refused, line)
+QUEUED_BY_UNITS = (static, dynamic, scarce, gathering)
+STARTED_BY_TRIGGERS = (pushed, ticking, planned)
+LIMITED = {flow.name: flow for flow in (*QUEUED_BY_RULES, *QUEUED_BY_UNITS, *STARTED_BY_TRIGGERS)}

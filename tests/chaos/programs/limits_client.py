@@ -33,11 +33,11 @@ LANES = {
     "dynamic": 4,
     "line": 4,
     "gathered": 3,
+    "scarce": 2,
 }
 """Workflow to how many keys its runs have."""
-SLOW = ("outrun", "refused")
-"""Nothing ever fills the windows of these: what is too much is cancelled."""
-SLOW_SECONDS = 0.15
+PAUSES = {"outrun": 0.15, "refused": 0.15, "scarce": 1.0}
+"""Nothing ever fills the windows of these: what is too much is cancelled. Seconds between their triggers."""
 
 T = TypeVar("T")
 
@@ -86,8 +86,8 @@ class Lanes:
             for job, ref in zip(jobs, refs, strict=True):
                 say(self._acknowledged, kind="run", flow=flow, run=ref.workflow_run_id, n=job.n)
                 group.create_task(self._ended(flow, ref.workflow_run_id, places))
-            if flow in SLOW:
-                await asyncio.sleep(SLOW_SECONDS)
+            if flow in PAUSES:
+                await asyncio.sleep(PAUSES[flow])
 
     def _job(self, n: int, keys: int) -> Job:
         return Job(n=n, k=f"{self._label}-{n % keys}", b=f"{self._label}-{n % 3}")

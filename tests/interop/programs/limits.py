@@ -103,7 +103,12 @@ by_weight = limited(
 
 @hatchet.task(name="in-order", input_validator=Member, schedule_timeout=EVER)
 async def in_order(input: Member, ctx: Context) -> dict[str, Any]:
-    return {"start": time.time(), "priority": ctx.priority, "name": input.name}
+    """The one that is called ``blocker`` runs until the mark ``order-go`` is there."""
+    start = time.time()
+    if input.name == "blocker":
+        mark("order-blocked")
+        await until_marked("order-go")
+    return {"start": start, "end": time.time(), "priority": ctx.priority, "name": input.name}
 
 
 LIMITS += [two_rules_workflow, two_rules_task, one_of_a_number]

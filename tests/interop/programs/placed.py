@@ -9,8 +9,6 @@ from hatchet_sdk import Context, DesiredWorkerLabel, StickyStrategy, WorkerLabel
 PLACED: list[Any] = []
 """What every worker of the tests runs."""
 
-LABEL = "capacity"
-
 
 def add_sticky(strategy: StickyStrategy) -> Any:
     """A diamond that stays on one worker, and takes a child of its own kind along."""
@@ -52,21 +50,26 @@ sticky_soft = add_sticky(StickyStrategy.SOFT)
 sticky_hard = add_sticky(StickyStrategy.HARD)
 
 
-@hatchet.task(name="sets-capacity", input_validator=Number)
-async def sets_capacity(input: Number, ctx: Context) -> dict[str, str | None]:
-    ctx.worker.upsert_labels({LABEL: input.n})
+def needs(name: str, label: str) -> Any:
+    """A task that only a worker runs which has more than ten of the label."""
+    wanted = DesiredWorkerLabel(value=10, required=True, comparator=WorkerLabelComparator.GREATER_THAN)
+    task = hatchet.task(name=name, input_validator=Text, desired_worker_labels={label: wanted})(tells_worker)
+    PLACED.append(task)
+    return task
+
+
+async def tells_worker(input: Text, ctx: Context) -> dict[str, str | None]:
     return {"worker": ctx.worker_id}
 
 
-@hatchet.task(
-    name="needs-capacity",
-    input_validator=Text,
-    desired_worker_labels={
-        LABEL: DesiredWorkerLabel(value=50, required=True, comparator=WorkerLabelComparator.GREATER_THAN)
-    },
-)
-async def needs_capacity(input: Text, ctx: Context) -> dict[str, str | None]:
+needs_capacity = needs("needs-capacity", "capacity")
+needs_memory = needs("needs-memory", "memory")
+
+
+@hatchet.task(name="sets-memory", input_validator=Number)
+async def sets_memory(input: Number, ctx: Context) -> dict[str, str | None]:
+    await ctx.worker.async_upsert_labels({"memory": input.n})
     return {"worker": ctx.worker_id}
 
 
-PLACED += [sets_capacity, needs_capacity]
+PLACED.append(sets_memory)

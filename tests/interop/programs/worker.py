@@ -23,4 +23,5 @@ def served(which: list[str]) -> list[Any]:
 
 if __name__ == "__main__":
     name, slots = sys.argv[1], int(sys.argv[2])
-    hatchet.worker(name, slots=slots, labels={"affinity": name}, workflows=served(sys.argv[3:])).start()
+    labels: dict[str, str | int] = {"affinity": name, "capacity": slots}
+    hatchet.worker(name, slots=slots, labels=labels, workflows=served(sys.argv[3:])).start()
