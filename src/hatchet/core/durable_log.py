@@ -1,4 +1,4 @@
-"""The log of a durable task as one invocation walks it, a pure state machine (behaviour-durable D-5 to D-8, D-12 to D-15).
+"""A durable task's log as one invocation walks it: a pure state machine (behaviour-durable D-5 to D-8, D-12 to D-15).
 
 A log belongs to a task run. Each invocation asks for its operations from the first one on; what is recorded answers
 from the log, and what goes beyond it is new. Whoever uses this class writes what a step says is new, and tells
