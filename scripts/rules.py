@@ -1,6 +1,7 @@
 """Count which rules of the contract a test names, and list those that none names.
 
-A rule counts as covered when one of these names it (of a range such as "C-3.9 to C-3.28" only both ends):
+Rules of the core are C-…, those of durable execution D-…. A rule counts as covered when one of these names it (of a
+range such as "C-3.9 to C-3.28" only both ends):
 
 - the name of a test: ``test_c_8_13_an_event_starts_the_task``, also with several rules in it;
 - a rule number in that test's docstring, or in a comment from its first decorator to its last line: ``# C-8.13: …``.
@@ -10,7 +11,7 @@ them. Docstrings of modules and helpers do not count: they say what a file is ab
 
 The numbers are in ``tests/contract/rules.json``, with those that no test of ours can name yet and why not: single ones,
 or a section such as "C-9". A reason does not make a rule covered, and a test that names the rule overrides it.
-``--extract PATH`` writes the numbers again from the contract's text and keeps the reasons.
+``--extract PATH...`` writes the numbers again from the contract's texts and keeps the reasons.
 """
 
 from __future__ import annotations
@@ -31,12 +32,12 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 TESTS = ROOT / "tests"
 RULES = TESTS / "contract" / "rules.json"
-SECTIONS = ("C-3", "C-4", "C-5", "C-6", "C-7", "C-8", "C-9", "C-10", "C-11", "C-12", "C-13", "C-14", "C-15", "C-16")
-"""Listed when no section is asked for: what workflow runs are about."""
+SECTIONS = (*(f"C-{section}" for section in range(3, 17)), *(f"D-{section}" for section in range(1, 30)))
+"""Listed when no section is asked for: what workflow runs and durable tasks are about."""
 
-IN_A_NAME = re.compile(r"(?<![a-z0-9])c_?(\d+)_(\d+)(?!\d)")
-IN_A_TEXT = re.compile(r"(?<![\w-])C-(\d+)\.(\d+)")
-HEAD = re.compile(r"(?:- |\| )(C-\d+\.\d+) ")
+IN_A_NAME = re.compile(r"(?<![a-z0-9])([cd])_?(\d+)_(\d+)(?!\d)")
+IN_A_TEXT = re.compile(r"(?<![\w-])([CD])-(\d+)\.(\d+)")
+HEAD = re.compile(r"(?:- |\| )([CD]-\d+\.\d+) ")
 TAG = re.compile(r"\[(doc|client|observed|advice|verified)\]")
 
 
@@ -66,11 +67,11 @@ def load() -> Rules:
     return Rules(data["rules"], reasons)
 
 
-def extract(contract: Path) -> None:
-    """Write the numbers and tags of the contract's rules, none of its sentences."""
+def extract(contract: Iterable[Path]) -> None:
+    """Write the numbers and tags of the rules in the contract's texts, none of its sentences."""
     texts: dict[str, str] = {}
     current = None
-    for line in contract.read_text().splitlines():
+    for line in "\n# next\n".join(path.read_text() for path in contract).splitlines():
         head = HEAD.match(line)
         if head is not None:
             current = head[1]
@@ -88,10 +89,11 @@ def extract(contract: Path) -> None:
     RULES.write_text(f'{{\n "rules": {{\n{lines}\n }},\n "not_for_tests": [\n{reasons}\n ]\n}}\n')
 
 
-def number(rule: str) -> tuple[int, int]:
-    """``C-8.13`` as something to sort by."""
-    section, position = rule.removeprefix("C-").split(".")
-    return int(section), int(position)
+def number(rule: str) -> tuple[str, int, int]:
+    """``C-8.13``, or the section ``C-8``, as something to sort by."""
+    part, _, numbers = rule.partition("-")
+    section, _, position = numbers.partition(".")
+    return part, int(section), int(position or 0)
 
 
 def named() -> dict[str, list[str]]:
@@ -134,7 +136,7 @@ def _rules_of(test: Function, comments: dict[int, str]) -> set[str]:
     texts = [ast.get_docstring(test) or "", *(comments[line] for line in lines if line in comments)]
     numbers = [match.groups() for match in IN_A_NAME.finditer(test.name)]
     numbers += [match.groups() for text in texts for match in IN_A_TEXT.finditer(text)]
-    return {f"C-{section}.{position}" for section, position in numbers}
+    return {f"{part.upper()}-{section}.{position}" for part, section, position in numbers}
 
 
 def _comments(source: str) -> Iterator[tuple[int, str]]:
@@ -148,7 +150,7 @@ def table(rules: Rules, covered: Iterable[str]) -> str:
     covered = set(covered)
     lines = [f"{'section':8} {'rules':>6} {'covered':>8} {'set aside':>10} {'uncovered':>10}"]
     sums = [0, 0, 0, 0]
-    for section in sorted({rule.split(".")[0] for rule in rules.tags}, key=lambda name: int(name[2:])):
+    for section in sorted({rule.split(".")[0] for rule in rules.tags}, key=number):
         every = set(rules.section(section))
         aside = {rule for rule in every if rule in rules.reasons} - covered
         counts = [len(every), len(every & covered), len(aside), len(every - covered - aside)]
@@ -181,7 +183,7 @@ def uncovered(rules: Rules, covered: Iterable[str], sections: Iterable[str]) -> 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("sections", nargs="*", help=f"sections to list, such as C-8 (default: {' '.join(SECTIONS)})")
-    parser.add_argument("--extract", type=Path, metavar="PATH", help="write the rule numbers from the contract's text")
+    parser.add_argument("--extract", type=Path, metavar="PATH", nargs="+", help="write the numbers from these texts")
     arguments = parser.parse_args()
     if arguments.extract is not None:
         extract(arguments.extract)

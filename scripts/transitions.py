@@ -47,7 +47,7 @@ def attempts() -> list[str]:
     kinds = [kind.value.lower().replace("_", " ") for kind in EventKind]
     rows = []
     for state in State:
-        moves = [_ready(state), _assigned(state)]
+        moves = [_ready(state), _restored(state), _assigned(state)]
         events = [_answer(state, kind) for kind in EventKind]
         rows.append([f"**{state.value}**", status_of(state).value, *moves, *events, _replayed(state)])
     return [
@@ -56,18 +56,21 @@ def attempts() -> list[str]:
         "Rows are states; the second column is what people see. Columns are what can happen:",
         "",
         "- *ready*: the parents and conditions say that it runs, or its retry delay is over.",
+        "- *restored*: what an evicted task waits for is over, or somebody wants it to go on.",
         "- *assigned*: the scheduler gave it to a worker with a free slot.",
         "- *replayed*: a person wants it again.",
         "- The others are events. A cell says what follows; in brackets, what the result's row calls it.",
         "- A dot: nothing happens. The event is late, of an old attempt, or cannot come here.",
         "",
-        *_table(["state", "shown as", "ready", "assigned", *kinds, "replayed"], rows),
+        *_table(["state", "shown as", "ready", "restored", "assigned", *kinds, "replayed"], rows),
         "",
         "- *retry*: the next attempt is open; it waits in BACKOFF when there is a delay, else it is QUEUED.",
         "- *end*: the task has ended with that status.",
         f"- The engine has {NONE_LEFT.max_internal_retries} retries of its own for a task, after a lost worker or a"
         " failed hand-over. They do not use up the task's, and have their own delays.",
+        f"- *→ {State.EVICTED.value}*: the next attempt is open, and waits for its restore; no retry is used up.",
         "- A worker can forbid the retry of a failure; then it is the end whatever is left.",
+        "- A replay of an evicted task restores it.",
         "- A replay opens the next attempt with all retries again. Whether it waits for parents: see below.",
     ]
 
@@ -78,6 +81,10 @@ def _ready(state: State) -> str:
         verdict = _child(Outcome.COMPLETED).verdict
         return f"→ {State.QUEUED.value}" if verdict is Verdict.QUEUE else verdict.value
     return f"→ {State.QUEUED.value}" if state is State.BACKOFF else "·"
+
+
+def _restored(state: State) -> str:
+    return f"→ {State.QUEUED.value}" if state is State.EVICTED else "·"
 
 
 def _assigned(state: State) -> str:
@@ -96,15 +103,17 @@ def _answer(state: State, kind: EventKind) -> str:
     known = [decision for decision in decisions if decision is not None]
     (outcome,) = {decision.outcome for decision in known}
     can_retry = any(decision.retry_at is not None for decision in known)
+    if outcome is Outcome.EVICTED:
+        return f"→ {State.EVICTED.value}"
     told = "" if outcome.value == outcome.status.value else f" ({outcome.value})"
     return f"{'retry, or ' if can_retry else ''}end: {outcome.status.value}{told}"
 
 
 def _replayed(state: State) -> str:
-    counters = replayed(state, Counters(attempt=3, app_retries=2, internal_retries=1))
+    counters = replayed(state, Counters(attempt=3, app_retries=2, internal_retries=1, evictions=2))
     if counters is None:
         return "·"
-    assert (counters.attempt, counters.app_retries, counters.internal_retries) == (4, 0, 0)
+    assert (counters.attempt, counters.app_retries, counters.internal_retries, counters.evictions) == (4, 0, 0, 2)
     run = RunState.fresh(_version(), NOW)
     for index in range(3):
         run.ended(index, 0, Outcome.COMPLETED, NOW, None)

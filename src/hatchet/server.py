@@ -19,9 +19,16 @@ from hatchet.engine.component import Component, Loop
 from hatchet.engine.control import Control
 from hatchet.engine.crons import Crons
 from hatchet.engine.dispatch import Dispatch
+from hatchet.engine.durable import Durable
+from hatchet.engine.durable_around import DurableAround
+from hatchet.engine.durable_records import DurableRecords
+from hatchet.engine.durable_streams import DurableStreams
+from hatchet.engine.durable_waits import DurableWaits
+from hatchet.engine.durable_writes import DurableWrites
 from hatchet.engine.endings import Endings
 from hatchet.engine.event_triggers import EventTriggers
 from hatchet.engine.events import Events
+from hatchet.engine.evicting import Evicting
 from hatchet.engine.filters import Filters
 from hatchet.engine.identity import Tokens
 from hatchet.engine.inputs import Inputs
@@ -75,8 +82,8 @@ from hatchet.wiring import key_source, seed_values
 log = structlog.stdlib.get_logger("hatchet.server")
 
 STOP_GRACE_SECONDS = 10.0
-HOT_CONNECTIONS = 4
-"""Triggers and results keep one each; child runs, events and what follows from runs share the others."""
+HOT_CONNECTIONS = 6
+"""Triggers and results keep one each, durable logs two; child runs, events, what follows from runs share the others."""
 RELAXED_CONNECTIONS = 3
 """Assignments keep one; starts, heartbeats and sessions share the others."""
 FEWEST_READERS = 2
@@ -219,6 +226,8 @@ class Server:
             crons=engine.crons,
             scheduled=engine.scheduled,
             reading=engine.reading,
+            durable=engine.durable,
+            restoring=engine.evicting,
             health=health,
         )
         http = HttpServer(
@@ -313,7 +322,14 @@ class Engine:
         )
         self.logs = TaskLogs(relaxed, self.lookup, clock, ids)
         self.reports = Reports(
-            relaxed, self.flights, self.endings, self.rebuild, self.run_events, clock, max_internal_retries=retries
+            relaxed,
+            self.flights,
+            self.endings,
+            self.rebuild,
+            self.run_events,
+            self.workers,
+            clock,
+            max_internal_retries=retries,
         )
         self.control = Control(
             database,
@@ -329,7 +345,12 @@ class Engine:
         )
         self.pausing = Pausing(database, self.owners, self.control, self.bus, clock)
         self.rate_limits = RateLimiting(database, self.owners, self.bus, clock)
-        self.replay = Replay(database, self.owners, self.rebuild, self.run_facts, self.results, self.bus, clock)
+        self.evicting = Evicting(
+            database, self.owners, self.endings, self.rebuild, self.bus, clock, max_internal_retries=retries
+        )
+        self.replay = Replay(
+            database, self.owners, self.rebuild, self.run_facts, self.results, self.evicting, self.bus, clock
+        )
         self.bulk = Bulk(database, self.control, self.replay)
         self.why = Why(database, self.owners, self.rebuild, self.run_facts, self.bus, clock, ids)
         self.reading = Reading(database, self.rebuild, self.run_facts, clock)
@@ -347,6 +368,33 @@ class Engine:
             flush_gap=settings.flush_gap_seconds,
             flush_maximum=settings.flush_maximum,
         )
+        self.durable_writes = DurableWrites(
+            hot, flush_gap=settings.flush_gap_seconds, flush_maximum=settings.flush_maximum
+        )
+        self.durable_streams = DurableStreams(
+            database=database,
+            hot=hot,
+            writes=self.durable_writes,
+            workers=self.workers,
+            flights=self.flights,
+            owners=self.owners,
+            rebuild=self.rebuild,
+            trigger=self.trigger,
+            evicting=self.evicting,
+            bus=self.bus,
+            clock=clock,
+        )
+        records = DurableRecords(
+            database=database,
+            owners=self.owners,
+            rebuild=self.rebuild,
+            evicting=self.evicting,
+            replay=self.replay,
+            clock=clock,
+            forget=self.durable_streams.forget,
+            entries_added=self.durable_streams.entries_added,
+        )
+        self.durable = Durable(self.durable_streams, records)
         self.schedules = Schedules(database, self.registration, self.trigger, self.bus, clock, ids)
         self.crons = Crons(database, self.registration, self.trigger, self.schedules, clock, ids)
         self.scheduled = ScheduledRuns(
@@ -399,6 +447,7 @@ class Engine:
         await self.run_events.start()
         await self.leases.start()
         await self.sweep.start()
+        await self.durable_streams.start()
         if self._fires:
             await self.schedules.start()
 
@@ -411,11 +460,14 @@ class Engine:
         await self.events.drain()
         await self.logs.drain()
         await self.dispatch.settle()
+        await self.durable_streams.stop()
+        await self.durable_streams.drain()
         await self.sweep.stop()
         await self.leases.stop()
         # Until now the schedulers went on: attempts whose worker was gone have been given back.
         await self.dispatch.settle()
         await self.endings.drain()
+        await self.durable_writes.drain()
         await self._assignments.close()
         await self.run_events.stop()
         await self.results.stop()
@@ -431,6 +483,8 @@ class Engine:
             dispatch=self.dispatch,
             reports=self.reports,
             control=self.control,
+            evicting=self.evicting,
+            durable=self.durable,
             bulk=self.bulk,
             results=self.results,
             reading=self.reading,
@@ -457,6 +511,7 @@ class Engine:
             dispatch=self.dispatch,
             clock=self.clock,
             make_runs=self._run_book,
+            make_durable=self._durable_waits,
             verdicts=Verdicts(
                 tenant_id,
                 self.control,
@@ -469,6 +524,17 @@ class Engine:
             flush_gap=self._settings.flush_gap_seconds,
             flush_maximum=self._settings.flush_maximum,
             lost=self.ownership.lost,
+        )
+
+    def _durable_waits(self, scheduler: TenantScheduler) -> DurableWaits:
+        return DurableWaits(
+            scheduler.tenant_id,
+            scheduler.lease,
+            database=self._database,
+            writes=self.durable_writes,
+            results=self.results,
+            clock=self.clock,
+            around=DurableAround(scheduler, self.durable_streams, self.evicting),
         )
 
     def _run_book(self, scheduler: TenantScheduler) -> RunBook:

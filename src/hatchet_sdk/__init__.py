@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from hatchet_sdk.config import HealthcheckConfig as HealthcheckConfig
     from hatchet_sdk.config import TenacityConfig as TenacityConfig
     from hatchet_sdk.context.context import Context as Context
+    from hatchet_sdk.context.durable import DurableContext as DurableContext
     from hatchet_sdk.context.worker_context import WorkerContext as WorkerContext
     from hatchet_sdk.declare.base import WorkflowConfig as WorkflowConfig
     from hatchet_sdk.declare.conditions import Condition as Condition
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from hatchet_sdk.declare.conditions import SleepCondition as SleepCondition
     from hatchet_sdk.declare.conditions import UserEventCondition as UserEventCondition
     from hatchet_sdk.declare.conditions import or_ as or_
+    from hatchet_sdk.declare.eviction import EvictionPolicy as EvictionPolicy
     from hatchet_sdk.declare.labels import DesiredWorkerLabel as DesiredWorkerLabel
     from hatchet_sdk.declare.labels import WorkerLabel as WorkerLabel
     from hatchet_sdk.declare.labels import WorkerLabelComparator as WorkerLabelComparator
@@ -44,9 +46,12 @@ if TYPE_CHECKING:
     from hatchet_sdk.exceptions import CancelledRunError as CancelledRunError
     from hatchet_sdk.exceptions import ConfigurationError as ConfigurationError
     from hatchet_sdk.exceptions import DedupeViolationError as DedupeViolationError
+    from hatchet_sdk.exceptions import DurableOperationError as DurableOperationError
+    from hatchet_sdk.exceptions import EvictionNotSupportedError as EvictionNotSupportedError
     from hatchet_sdk.exceptions import FailedTaskRunExceptionGroup as FailedTaskRunExceptionGroup
     from hatchet_sdk.exceptions import IdempotencyCollisionError as IdempotencyCollisionError
     from hatchet_sdk.exceptions import IllegalTaskOutputError as IllegalTaskOutputError
+    from hatchet_sdk.exceptions import NonDeterminismError as NonDeterminismError
     from hatchet_sdk.exceptions import NonRetryableException as NonRetryableException
     from hatchet_sdk.exceptions import RetryAfterException as RetryAfterException
     from hatchet_sdk.exceptions import TaskRunError as TaskRunError
@@ -110,6 +115,11 @@ _WHERE = {
     "HealthcheckConfig": "config",
     "TenacityConfig": "config",
     "Context": "context.context",
+    "DurableContext": "context.durable",
+    "EvictionPolicy": "declare.eviction",
+    "DurableOperationError": "exceptions",
+    "EvictionNotSupportedError": "exceptions",
+    "NonDeterminismError": "exceptions",
     "WorkerContext": "context.worker_context",
     "DesiredWorkerLabel": "declare.labels",
     "WorkerLabel": "declare.labels",
@@ -179,13 +189,18 @@ __all__ = [
     "DedupeViolationError",
     "DefaultFilter",
     "DesiredWorkerLabel",
+    "DurableContext",
+    "DurableOperationError",
     "EmptyModel",
     "EngineError",
+    "EvictionNotSupportedError",
+    "EvictionPolicy",
     "FailedTaskRunExceptionGroup",
     "Hatchet",
     "HealthcheckConfig",
     "IdempotencyCollisionError",
     "IllegalTaskOutputError",
+    "NonDeterminismError",
     "NonRetryableException",
     "NotFoundException",
     "OrGroup",

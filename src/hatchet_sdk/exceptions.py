@@ -20,6 +20,39 @@ class NonRetryableException(Exception):
     """Raise it in a task: the task fails at once, whatever its ``retries`` say (C-5.34)."""
 
 
+class NonDeterminismError(Exception):
+    """A durable task asked for something else than its log has at this place (behaviour-durable D-14).
+
+    Its code changed between two invocations, or does not do the same every time. Attributes: ``task_external_id``,
+    ``invocation_count``, ``message`` (what was recorded, and what was asked for), ``node_id`` (the place in the log).
+    """
+
+    def __init__(self, task_external_id: str, invocation_count: int, message: str, node_id: int) -> None:
+        super().__init__(message)
+        self.task_external_id = task_external_id
+        self.invocation_count = invocation_count
+        self.message = message
+        self.node_id = node_id
+
+    def __reduce__(self) -> tuple[type[NonDeterminismError], tuple[str, int, str, int]]:
+        return (type(self), (self.task_external_id, self.invocation_count, self.message, self.node_id))
+
+
+class DurableOperationError(Exception):
+    """The engine refused a step of a durable task, or its answer got lost.
+
+    The attempt cannot go on; a retry can, as the steps before it are in the log.
+    """
+
+
+class EvictionNotSupportedError(NonRetryableException):
+    """The engine is too old to take waiting tasks off their workers; ``engine_version`` is what it calls itself."""
+
+    def __init__(self, engine_version: str | None = None) -> None:
+        super().__init__(f"the engine (version {engine_version or 'unknown'}) cannot evict durable tasks; v0.80.0 can")
+        self.engine_version = engine_version
+
+
 class RetryAfterException(Exception):
     """Raise it in a task: the next attempt starts after ``after`` instead of the declared back-off (C-6.27).
 

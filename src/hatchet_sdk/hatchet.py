@@ -15,6 +15,7 @@ from hatchet_sdk.client import Client
 from hatchet_sdk.context.current import current_context
 from hatchet_sdk.declare.base import BaseWorkflow, WorkflowConfig
 from hatchet_sdk.declare.batch_standalone import StandaloneBatchTasks
+from hatchet_sdk.declare.durable_standalone import StandaloneDurableTasks
 from hatchet_sdk.declare.durations import Duration
 from hatchet_sdk.declare.fallbacks import fall_back_to_default
 from hatchet_sdk.declare.labels import DesiredWorkerLabel
@@ -47,7 +48,7 @@ CoroutineLike = Coroutine[Any, Any, T]
 logger = logging.getLogger("hatchet_sdk")
 
 
-class Hatchet(FeatureClients, StandaloneBatchTasks):
+class Hatchet(FeatureClients, StandaloneBatchTasks, StandaloneDurableTasks):
     """The entry point of the SDK.
 
     Without arguments everything comes from the environment, .env files, or the profile that `hatchet server start`

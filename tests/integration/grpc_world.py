@@ -13,6 +13,8 @@ from google.protobuf.message import Message
 
 from hatchet.core.clock import HeldClock
 from hatchet.core.definitions import StoredVersion, WorkflowDefinition
+from hatchet.core.durable_messages import Request, SendResponse
+from hatchet.core.durable_waits import WaitCondition
 from hatchet.core.errors import NotFound, Unauthenticated, Unavailable
 from hatchet.core.graph import Graph
 from hatchet.core.messages import (
@@ -147,6 +149,9 @@ class Engine:
         self._note("refresh_timeout", tenant_id, (task_id, increment_seconds))
         return 1000.25 + increment_seconds
 
+    async def requeue(self, tenant_id: str, task_id: str, cause: str) -> None:
+        self._note("requeue", tenant_id, (task_id, cause))
+
     def open(self, tenant_id: str, deliver: Callable[[list[RunFinished]], Awaitable[None]]) -> Subscription:
         self._note("open", tenant_id, None)
         subscription = Subscription(deliver)
@@ -161,10 +166,71 @@ class Engine:
 
 
 @dataclass
+class DurableSession:
+    """One durable task stream as the engine sees it."""
+
+    worker_id: str
+    send: SendResponse
+    requests: asyncio.Queue[Request] = field(default_factory=asyncio.Queue)
+    closed: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def handle(self, request: Request) -> None:
+        assert not self.closed.is_set()
+        self.requests.put_nowait(request)
+
+    async def close(self) -> None:
+        self.closed.set()
+
+
+@dataclass
+class DurableEngine:
+    """Durable execution: notes what it was asked and answers as the test prepared; knows WORKER and TASK."""
+
+    sessions: asyncio.Queue[DurableSession] = field(default_factory=asyncio.Queue)
+    registered: list[tuple[str, str, tuple[WaitCondition, ...]]] = field(default_factory=list)
+    branched: list[tuple[str, int, int]] = field(default_factory=list)
+    over: dict[tuple[str, str], str] = field(default_factory=dict)
+    """Results of waits by (task id, signal key)."""
+    looked_for: asyncio.Queue[list[tuple[str, str]]] = field(default_factory=asyncio.Queue)
+    failures: list[Exception] = field(default_factory=list)
+    """Raised by the next calls, one each."""
+
+    async def open(self, tenant_id: str, worker_id: str, send: SendResponse) -> DurableSession:
+        self._called(tenant_id)
+        if worker_id != WORKER:
+            raise NotFound(f"no worker has the id {worker_id}")
+        session = DurableSession(worker_id, send)
+        self.sessions.put_nowait(session)
+        return session
+
+    async def register_signal(
+        self, tenant_id: str, task_id: str, signal_key: str, conditions: Sequence[WaitCondition]
+    ) -> None:
+        self._called(tenant_id)
+        self.registered.append((task_id, signal_key, tuple(conditions)))
+
+    async def signals(self, tenant_id: str, pairs: Sequence[tuple[str, str]]) -> list[tuple[str, str, str]]:
+        self.looked_for.put_nowait(list(pairs))
+        self._called(tenant_id)
+        return [(*pair, self.over[pair]) for pair in pairs if pair in self.over]
+
+    async def branch(self, tenant_id: str, task_id: str, node: int, branch: int) -> int:
+        self._called(tenant_id)
+        self.branched.append((task_id, node, branch))
+        return branch + 1
+
+    def _called(self, tenant_id: str) -> None:
+        assert tenant_id == TENANT
+        if self.failures:
+            raise self.failures.pop(0)
+
+
+@dataclass
 class World:
     """What a test talks to."""
 
     engine: Engine
+    durable: DurableEngine
     server: GrpcServer
     channel: grpc.aio.Channel
     port: int
@@ -196,10 +262,14 @@ class World:
 
 @asynccontextmanager
 async def a_world(
-    services: dict[str, object] | None = None, *, limit: int = LIMIT, heartbeat_seconds: float | None = None
+    services: dict[str, object] | None = None,
+    *,
+    limit: int = LIMIT,
+    heartbeat_seconds: float | None = None,
+    signal_poll_seconds: float | None = None,
 ) -> AsyncIterator[World]:
     """A running server on a free port, with ``services`` or with the real ones on stand-ins."""
-    engine, clock = Engine(), HeldClock(1_700_000_000.0)
+    engine, durable, clock = Engine(), DurableEngine(), HeldClock(1_700_000_000.0)
     # Pushed events, log lines and events of runs have tests of their own, which bring their stand-ins.
     nobody: Any = None
     if services is None:
@@ -210,6 +280,7 @@ async def a_world(
             dispatch=engine,
             reports=engine,
             control=engine,
+            evicting=engine,
             bulk=engine,
             results=engine,
             reading=engine,
@@ -218,18 +289,21 @@ async def a_world(
             logs=nobody,
             rate_limits=nobody,
             scheduled=nobody,
+            durable=durable,
             clock=clock,
             max_message_bytes=limit,
         )
     if heartbeat_seconds is not None:
         vars(services["Dispatcher"])["_heartbeat_seconds"] = heartbeat_seconds
+    if signal_poll_seconds is not None:
+        vars(services["v1.V1Dispatcher"])["_signal_poll_seconds"] = signal_poll_seconds
     server = GrpcServer(
         services=services, tokens=Tokens(), host="127.0.0.1", port=0, credentials=None, max_message_bytes=limit
     )
     port = await server.start()
     unlimited = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1)]
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}", options=unlimited) as channel:
-        yield World(engine, server, channel, port, clock)
+        yield World(engine, durable, server, channel, port, clock)
     await server.stop(5)
 
 

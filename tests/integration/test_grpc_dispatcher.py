@@ -303,6 +303,7 @@ async def test_c_5_23_reports_are_read_and_echoed(sent: pb.StepActionEventType, 
         at=1_600_000_000.5,
         should_not_retry=True,
         retry_after_ms=1000,
+        worker_id="my worker",
     )
 
 
@@ -365,6 +366,23 @@ async def test_c_11_34_and_c_11_38_slot_and_timeout() -> None:
         bad_id = pb.RefreshTimeoutRequest(task_run_external_id="x", increment_timeout_by="1s")
         assert (await world.refused("/Dispatcher/RefreshTimeout", bad_id))[0] is INVALID
         assert (await world.refused("/Dispatcher/ReleaseSlot", pb.ReleaseSlotRequest()))[0] is INVALID
+        assert world.engine.asked == []
+
+
+async def test_d_18_7_a_restore_is_granted_for_every_task_run_of_the_tenant() -> None:
+    request = pb.RestoreEvictedTaskRequest(task_run_external_id=TASK.upper())
+    async with a_world() as world:
+        answer = await world.call("/Dispatcher/RestoreEvictedTask", request, pb.RestoreEvictedTaskResponse)
+        assert answer.requeued
+        [(name, (task_id, cause))] = world.engine.asked
+        assert (name, task_id, "gRPC" in cause) == ("requeue", TASK, True)
+        world.engine.asked.clear()
+        world.engine.failures["requeue"] = NotFound("task run not found")
+        code, _ = await world.refused("/Dispatcher/RestoreEvictedTask", request)
+        assert code is grpc.StatusCode.NOT_FOUND
+        world.engine.asked.clear()
+        bad = pb.RestoreEvictedTaskRequest(task_run_external_id="x")
+        assert (await world.refused("/Dispatcher/RestoreEvictedTask", bad))[0] is INVALID
         assert world.engine.asked == []
 
 

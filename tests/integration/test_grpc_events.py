@@ -128,6 +128,7 @@ async def served() -> AsyncIterator[Served]:
             dispatch=engine,
             reports=engine,
             control=engine,
+            evicting=engine,
             results=engine,
             clock=clock,
             max_message_bytes=LIMIT,

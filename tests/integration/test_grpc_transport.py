@@ -214,7 +214,7 @@ SERVED = {
         for name in ("SendStepActionEvent", "SendBatchActionEvent", "PutOverridesData", "Unsubscribe", "RefreshTimeout")
     ),
     *(f"/Dispatcher/{name}" for name in ("ReleaseSlot", "UpsertWorkerLabels", "GetVersion")),
-    "/Dispatcher/SubscribeToWorkflowEvents",
+    *(f"/Dispatcher/{name}" for name in ("SubscribeToWorkflowEvents", "RestoreEvictedTask")),
     *(f"/EventsService/{name}" for name in ("Push", "BulkPush", "ReplaySingleEvent", "PutLog", "PutStreamEvent")),
     *(f"/WorkflowService/{name}" for name in ("PutWorkflow", "TriggerWorkflow", "BulkTriggerWorkflow")),
     *(f"/WorkflowService/{name}" for name in ("ScheduleWorkflow", "PutRateLimit", "PauseRateLimit")),
@@ -222,6 +222,8 @@ SERVED = {
         f"/v1.AdminService/{name}"
         for name in ("PutWorkflow", "CancelTasks", "ReplayTasks", "TriggerWorkflowRun", "GetRunDetails")
     ),
+    "/v1.AdminService/BranchDurableTask",
+    *(f"/v1.V1Dispatcher/{name}" for name in ("DurableTask", "RegisterDurableEvent", "ListenForDurableEvent")),
 }
 
 

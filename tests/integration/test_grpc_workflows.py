@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import grpc
 import pytest
@@ -247,11 +248,13 @@ async def test_c_4_4_and_c_4_5_bulk_keeps_order_and_takes_1000() -> None:
         assert len(world.engine.asked) == 1
 
 
+NOTHING: dict[str, Any] = {"output": None, "error": None}
+
 # Details --------------------------------------------------------------------------------------------------------
 
 
-def a_detail(name: str, status: RunStatus, *, output: str | None = None, error: str | None = None) -> TaskDetail:
-    return TaskDetail(task_id=f"id-{name}", readable_id=name, status=status, output=output, error=error)
+def a_detail(name: str, status: RunStatus, **fields: Any) -> TaskDetail:
+    return TaskDetail(**{"task_id": f"id-{name}", "readable_id": name, "status": status, **NOTHING, **fields})
 
 
 async def details(world: World, found: RunDetails) -> v1.GetRunDetailsResponse:
@@ -289,19 +292,21 @@ async def test_c_7_23_and_c_7_24_details_of_a_run() -> None:
         assert not answer.task_runs[name].error
 
 
-async def test_c_6_2_and_c_7_31_an_evicted_run_is_shown_as_running() -> None:
+async def test_d_24_1_an_evicted_task_is_shown_as_running_and_so_is_its_run() -> None:
+    """C-6.2, C-7.31: clients do not know the status EVICTED."""
     found = RunDetails(
         run_id=RUN,
         input="{}",
         additional_metadata="{}",
-        status=RunStatus.EVICTED,
+        status=RunStatus.RUNNING,
         done=False,
-        tasks=[a_detail("a", RunStatus.EVICTED)],
+        tasks=[a_detail("a", RunStatus.RUNNING, is_evicted=True), a_detail("b", RunStatus.RUNNING)],
     )
     async with a_world() as world:
         answer = await details(world, found)
     assert (answer.status, answer.is_evicted, answer.done) == (v1.RUNNING, True, False)
     assert (answer.task_runs["a"].status, answer.task_runs["a"].is_evicted) == (v1.RUNNING, True)
+    assert (answer.task_runs["b"].status, answer.task_runs["b"].is_evicted) == (v1.RUNNING, False)
 
 
 async def test_c_7_26_unknown_and_bad_ids() -> None:

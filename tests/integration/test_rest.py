@@ -28,7 +28,16 @@ from hatchet.rest.headers import SECURITY
 from hatchet.rest.health import Health, build_health_app
 from hatchet.rest.http_server import HttpServer
 from hatchet.rest.page import STYLE
-from hatchet.rest.ports import About, CronKeeping, Filtering, RateLimiting, ScheduledKeeping, Services
+from hatchet.rest.ports import (
+    About,
+    CronKeeping,
+    DurableTasks,
+    Filtering,
+    RateLimiting,
+    Restoring,
+    ScheduledKeeping,
+    Services,
+)
 from hatchet.store.identity import Tenant, insert_tenant
 from hatchet.store.pool import Database
 from hatchet.store.workers import insert_worker, open_session
@@ -198,6 +207,8 @@ class Door:
             crons=cast("CronKeeping", self.engine),
             scheduled=cast("ScheduledKeeping", self.engine),
             reading=self.engine,
+            durable=cast("DurableTasks", self.engine),
+            restoring=cast("Restoring", self.engine),
             health=self.health,
         )
         self.about = About(version="9.8.7", grpc_address="127.0.0.1:7070", server_url="http://localhost:8080")

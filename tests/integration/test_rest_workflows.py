@@ -61,6 +61,8 @@ class Door:
             crons=engine.crons,
             scheduled=engine.scheduled,
             reading=engine.reading,
+            durable=engine.durable,
+            restoring=engine.evicting,
             health=Health([], clock=instance.clock),
         )
         about = About(version="9.8.7", grpc_address="127.0.0.1:7070", server_url="http://localhost:8080")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import uuid
 
 from hypothesis import given
@@ -27,6 +28,18 @@ def test_c_6_23_delays_end_in_their_order() -> None:
     assert [found.ready_at for found in waits.due(3.0)] == [1.0, 3.0]
     assert (len(waits), waits.next_at()) == (1, 5.0)
     assert waits.due(4.9) == []
+
+
+def test_d_17_14_an_evicted_attempt_waits_without_an_end() -> None:
+    waits = Backoff()
+    evicted = task(1, math.inf)
+    waits.push(evicted)
+    assert (waits.next_at(), waits.due(1e12)) == (None, [])
+    waits.push(task(2, 5.0))
+    assert waits.next_at() == 5.0
+    assert [found.ready_at for found in waits.due(math.inf)] == [5.0]
+    assert waits.discard(evicted.id) is evicted
+    assert len(waits) == 0
 
 
 def test_c_6_40_a_discarded_wait_never_ends() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -116,7 +117,7 @@ def test_c_6_33_a_schedule_timeout() -> None:
 
 
 times = st.floats(-5, 5)
-ends = st.sampled_from(Outcome)
+ends = st.sampled_from([outcome for outcome in Outcome if outcome is not Outcome.EVICTED])
 
 
 @st.composite
@@ -159,3 +160,29 @@ def test_c_17_47_times_never_go_back_and_c_17_48_every_event_carries_its_attempt
         assert (mine[0].type is TaskEventType.RETRIED_BY_USER) == (chain[number].replayed_at is not None)
     assert [event.retry_count for event in events] == sorted(event.retry_count for event in events)
     assert names(events).count("QUEUED") == len(chain)
+
+
+def test_d_24_8_an_eviction_and_the_restore_after_it_are_lines_of_the_same_retry() -> None:
+    """D-5.7: the retry after them has the next number; D-17.9, D-18.2: reason and cause are told."""
+    chain = [
+        an_attempt(outcome=Outcome.EVICTED, finished_at=AT + 2, retry_at=math.inf, error="worker shutdown"),
+        an_attempt(
+            1,
+            ready_at=AT + 5,
+            restored_at=AT + 5,
+            restore_cause="its sleep is over",
+            assigned_at=AT + 6,
+            outcome=Outcome.FAILED,
+            finished_at=AT + 7,
+            retry_at=AT + 7,
+        ),
+        an_attempt(2, ready_at=AT + 7, assigned_at=AT + 8, outcome=Outcome.EVICTED, finished_at=AT + 9),
+        an_attempt(3, ready_at=None, assigned_at=None),
+    ]
+    events = history(AT, chain)
+    life = ["QUEUED", "ASSIGNED", "SENT_TO_WORKER", "STARTED"]
+    first, second = ["DURABLE_EVICTED", "DURABLE_RESTORING", *life, "FAILED", "RETRYING"], [*life, "DURABLE_EVICTED"]
+    assert names(events) == ["CREATED", *life, *first, *second]
+    assert [event.retry_count for event in events if event.type is TaskEventType.ASSIGNED] == [0, 0, 1]
+    told = {event.message for event in events if event.type.value.startswith("DURABLE")}
+    assert told == {"worker shutdown", "its sleep is over", "Task was paused and evicted from its worker"}

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from hatchet_sdk.context.context import Context
+from hatchet_sdk.context.durable import DurableContext
 from hatchet_sdk.context.log_line import LogLevel
 from hatchet_sdk.context.payload import ActionPayload
 from hatchet_sdk.context.worker_context import WorkerContext
@@ -43,9 +44,10 @@ CLASSES: dict[str, Any] = {
 }
 
 OWN_MEMBERS = {
-    "Context": {"mark_cancelled", "next_child_index", "payload", "write_line"},
+    "Context": {"children_log", "mark_cancelled", "next_child_index", "payload", "write_line"},
     "WorkerContext": {"check_sticky", "link"},
-    "RunsClient": set(),
+    # Of durable tasks: see tests/contract/sdk_surface_step4.json.
+    "RunsClient": {"aio_reset_durable_task", "reset_durable_task"},
 }
 """Public members beyond the contract; a member that is in neither list is an accident."""
 
@@ -111,3 +113,12 @@ def test_context_fields(name: str) -> None:
 @pytest.mark.parametrize("name", [name for name, fact in FACTS.items() if "values" in fact])
 def test_context_enum_values(name: str) -> None:
     assert {item.name: item.value for item in CLASSES[name]} == FACTS[name]["values"]
+
+
+def test_a_durable_context_exposes_what_the_contract_names_and_our_twins_for_functions_that_are_not_async() -> None:
+    facts = json.loads((Path(__file__).parents[1] / "contract" / "sdk_surface_step4.json").read_text())
+    named = set(facts["classes"]["DurableContext"]["members"])
+    twins = {member.removeprefix("aio_") for member in named if member.startswith("aio_")}
+    own = {"aio_memo", "memo", "aio_run_child", "run_child", "bind"}
+    public = {member for member in vars(DurableContext) if not member.startswith("_")}
+    assert public == named | twins | own | {"children_log"}

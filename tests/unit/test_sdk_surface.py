@@ -1,7 +1,7 @@
 """The names, signatures and defaults that the SDK offers are those of the contract.
 
-`tests/contract/sdk_surface_step2.json` and `sdk_surface_step3.json` hold the facts for what this version serves, the
-second what it has beyond the first; what it does not serve is absent from both sides. Annotations are not compared
+`tests/contract/sdk_surface_step2.json` holds the facts for what this version serves, `sdk_surface_step3.json` and
+`sdk_surface_step4.json` what came later; what it does not serve is absent from both sides. Annotations are not compared
 here: `tests/typing` checks types by what a type checker says.
 """
 
@@ -28,25 +28,28 @@ CONTRACT = Path(__file__).parents[1] / "contract"
 
 
 def _facts() -> dict[str, Any]:
-    facts, grown = (json.loads((CONTRACT / f"sdk_surface_step{step}.json").read_text()) for step in (2, 3))
-    for name, fact in grown["classes"].items():
-        known = facts["classes"].setdefault(name, {})
-        members = {**known.get("members", {}), **fact.get("members", {})}
-        known.update(fact)
-        if members:
-            known["members"] = members
-    facts["exports"] += grown["exports"]
-    return {**facts, "rest_models": grown["rest_models"], "rest_enums": grown["rest_enums"]}
+    facts, *grown = (json.loads((CONTRACT / f"sdk_surface_step{step}.json").read_text()) for step in (2, 3, 4))
+    for later in grown:
+        for name, fact in later["classes"].items():
+            known = facts["classes"].setdefault(name, {})
+            members = {**known.get("members", {}), **fact.get("members", {})}
+            known.update(fact)
+            if members:
+                known["members"] = members
+        facts["exports"] += later["exports"]
+    return {**facts, "rest_models": grown[0]["rest_models"], "rest_enums": grown[0]["rest_enums"]}
 
 
 FACTS = _facts()
 
 MODULES = (
     "config",
+    "context.durable",
     "declare.base",
     "declare.batches",
     "declare.conditions",
     "declare.durations",
+    "declare.eviction",
     "declare.fallbacks",
     "declare.labels",
     "declare.limits",
@@ -81,6 +84,7 @@ OWN_EXPORTS = {
     "BadRequestException",
     "CancelledRunError",
     "ConfigurationError",
+    "DurableOperationError",
     "CronWorkflowsOrderByField",
     "EngineError",
     "IllegalTaskOutputError",
@@ -135,7 +139,7 @@ def _default(value: Any) -> str:
         return f"{type(value).__name__}.{value.name}"
     if isinstance(value, BaseModel) and not value.model_fields_set:
         return f"{type(value).__name__}()"
-    return repr(value)
+    return repr(value).replace("datetime.timedelta", "timedelta")
 
 
 def _parameters(function: Any) -> list[dict[str, str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from dataclasses import replace
 
 import pytest
@@ -35,7 +36,7 @@ DECIDING = {
     (State.PENDING, EventKind.SKIPPED): Outcome.SKIPPED,
     **{
         (state, EventKind.OUTRUN): Outcome.OUTRUN
-        for state in (State.PENDING, State.BACKOFF, State.QUEUED, State.RUNNING)
+        for state in (State.PENDING, State.BACKOFF, State.QUEUED, State.RUNNING, State.EVICTED)
     },
     (State.QUEUED, EventKind.REFUSED): Outcome.FAILED,
     (State.BACKOFF, EventKind.CANCELLED): Outcome.CANCELLED,
@@ -47,10 +48,12 @@ DECIDING = {
     (State.RUNNING, EventKind.EXECUTION_TIMED_OUT): Outcome.TIMED_OUT,
     (State.RUNNING, EventKind.WORKER_LOST): Outcome.REASSIGNED,
     (State.RUNNING, EventKind.HAND_OVER_FAILED): Outcome.COULD_NOT_SEND,
+    (State.RUNNING, EventKind.EVICTED): Outcome.EVICTED,
+    (State.EVICTED, EventKind.CANCELLED): Outcome.CANCELLED,
 }
 """Every pair that decides something, and the outcome; all other pairs change nothing."""
 
-counters = st.builds(Counters, st.integers(0, 500), st.integers(0, 50), st.integers(0, 30))
+counters = st.builds(Counters, st.integers(0, 500), st.integers(0, 50), st.integers(0, 30), st.integers(0, 90))
 factors = st.none() | st.floats(1, 1000, allow_nan=False)
 policies = st.builds(
     Policy,
@@ -86,7 +89,7 @@ def test_c_6_5_every_pair_of_state_and_event_has_its_answer(state: State, kind: 
 
 def test_c_6_5_the_moves_that_the_table_allows() -> None:
     moves = {
-        (status_of(state), decision.outcome.status if decision.retry_at is None else RunStatus.QUEUED)
+        (status_of(state), _shown_after(decision))
         for state, kind in itertools.product(State, EventKind)
         for policy in (PLAIN, replace(PLAIN, retries=1), replace(PLAIN, max_internal_retries=0))
         if (decision := decide(state, Event(kind, NOW), policy, NONE_LEFT)) is not None
@@ -100,9 +103,17 @@ def test_c_6_5_the_moves_that_the_table_allows() -> None:
         # Its limits could not be computed (C-8.35).
         (queued, failed),
         *itertools.product([running], [completed, failed, cancelled, queued]),
+        # An evicted task is shown as running, so are its eviction and its cancel.
+        (running, running),
         # Only a replay leads out of an end.
         *itertools.product([completed, failed, cancelled], [queued]),
     }
+
+
+def _shown_after(decision: Decision) -> RunStatus:
+    if decision.retry_at is None:
+        return decision.outcome.status
+    return status_of(State.EVICTED) if decision.outcome is Outcome.EVICTED else RunStatus.QUEUED
 
 
 def test_c_6_3_a_skipped_task_is_completed_with_an_output_that_says_so() -> None:
@@ -131,7 +142,7 @@ def test_c_6_33_and_c_6_34_no_timeout_runs_while_a_task_waits_for_its_parents(ki
     assert decide(State.PENDING, Event(kind, NOW), PLAIN, NONE_LEFT) is None
 
 
-@pytest.mark.parametrize("state", [State.PENDING, State.BACKOFF, State.QUEUED, State.RUNNING])
+@pytest.mark.parametrize("state", [State.PENDING, State.BACKOFF, State.QUEUED, State.RUNNING, State.EVICTED])
 def test_c_15_10_only_finished_work_is_replayed(state: State) -> None:
     assert replayed(state, NONE_LEFT) is None
 
@@ -139,7 +150,7 @@ def test_c_15_10_only_finished_work_is_replayed(state: State) -> None:
 @pytest.mark.parametrize("state", [State.COMPLETED, State.FAILED, State.CANCELLED])
 @given(counts=counters)
 def test_c_15_11_and_c_15_12_a_replay_of_any_end_has_all_retries_again(state: State, counts: Counters) -> None:
-    assert replayed(state, counts) == Counters(counts.attempt + 1, 0, 0)
+    assert replayed(state, counts) == Counters(counts.attempt + 1, 0, 0, counts.evictions)
 
 
 @given(counts=counters)
@@ -166,11 +177,15 @@ def test_c_6_21_at_most_one_counter_grows_and_only_with_a_further_attempt(
     decision = decide(state, event, policy, counts)
     if decision is None:
         return
-    grown = decision.app_retries - counts.app_retries, decision.internal_retries - counts.internal_retries
+    grown = (
+        decision.app_retries - counts.app_retries,
+        decision.internal_retries - counts.internal_retries,
+        decision.evictions - counts.evictions,
+    )
     if decision.retry_at is None:
-        assert grown == (0, 0)
+        assert grown == (0, 0, 0)
     else:
-        assert grown in ((1, 0), (0, 1))
+        assert grown == (0, 0, 1) if decision.outcome is Outcome.EVICTED else grown in ((1, 0, 0), (0, 1, 0))
         assert decision.retry_at >= event.at
 
 
@@ -289,7 +304,7 @@ def test_c_6_27_retry_after_gives_no_retry_that_is_not_left(retries: int, forbid
 def test_c_6_28_cancelled_and_schedule_timeout_are_never_retried(
     policy: Policy, counts: Counters, kind: EventKind
 ) -> None:
-    for state in (State.PENDING, State.BACKOFF, State.QUEUED, State.RUNNING):
+    for state in (State.PENDING, State.BACKOFF, State.QUEUED, State.RUNNING, State.EVICTED):
         decision = decide(state, Event(kind, NOW), policy, counts)
         if decision is not None:
             assert (decision.retry_at, decision.output, decision.error) == (None, None, None)
@@ -325,6 +340,7 @@ def test_c_6_23_a_wait_for_a_retry_is_shown_as_queued() -> None:
         State.BACKOFF: RunStatus.QUEUED,
         State.QUEUED: RunStatus.QUEUED,
         State.RUNNING: RunStatus.RUNNING,
+        State.EVICTED: RunStatus.RUNNING,
         State.COMPLETED: RunStatus.COMPLETED,
         State.FAILED: RunStatus.FAILED,
         State.CANCELLED: RunStatus.CANCELLED,
@@ -342,7 +358,7 @@ def test_c_6_1_the_statuses_and_those_that_are_an_end() -> None:
     ]
     ends = {RunStatus.COMPLETED, RunStatus.FAILED, RunStatus.CANCELLED}
     assert {status for status in RunStatus if status.is_terminal} == ends
-    assert {outcome.status for outcome in Outcome} == ends
+    assert {outcome.status for outcome in Outcome if outcome is not Outcome.EVICTED} == ends
 
 
 def test_c_6_4_every_last_outcome_has_its_status() -> None:
@@ -356,4 +372,32 @@ def test_c_6_4_every_last_outcome_has_its_status() -> None:
         Outcome.SCHEDULING_TIMED_OUT: RunStatus.CANCELLED,
         Outcome.REASSIGNED: RunStatus.FAILED,
         Outcome.COULD_NOT_SEND: RunStatus.FAILED,
+        # Never the last: what it says is how the task is shown until it goes on.
+        Outcome.EVICTED: RunStatus.RUNNING,
     }
+
+
+@given(policy=policies, counts=counters, reason=st.text(max_size=20))
+def test_d_17_8_an_eviction_uses_up_no_retry_and_waits_for_a_restore(
+    policy: Policy, counts: Counters, reason: str
+) -> None:
+    decision = decided(State.RUNNING, EventKind.EVICTED, policy, counts, payload=reason)
+    assert (decision.outcome, decision.retry_at, decision.output) == (Outcome.EVICTED, math.inf, None)
+    assert (decision.app_retries, decision.internal_retries) == (counts.app_retries, counts.internal_retries)
+    assert decision.evictions == counts.evictions + 1
+    assert decision.error == (reason or None)
+
+
+@pytest.mark.parametrize("kind", [EventKind.SCHEDULE_TIMED_OUT, EventKind.EXECUTION_TIMED_OUT, EventKind.WORKER_LOST])
+def test_d_17_14_neither_timeouts_nor_a_lost_worker_touch_an_evicted_task(kind: EventKind) -> None:
+    assert decide(State.EVICTED, Event(kind, NOW), PLAIN, NONE_LEFT) is None
+
+
+@given(counts=counters)
+def test_d_5_7_the_count_of_retries_grows_with_a_replay_and_not_with_evictions(counts: Counters) -> None:
+    evicted = decided(State.RUNNING, EventKind.EVICTED, counts=counts)
+    after = Counters(counts.attempt + 1, evicted.app_retries, evicted.internal_retries, evicted.evictions)
+    assert after.attempt - after.evictions == counts.attempt - counts.evictions
+    again = replayed(State.COMPLETED, after)
+    assert again is not None
+    assert again.attempt - again.evictions == counts.attempt - counts.evictions + 1

@@ -9,9 +9,11 @@ them. The rows win: when a write finds its node taken, the log is read again and
 from __future__ import annotations
 
 import hashlib
+from bisect import bisect_right
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import Enum
+from math import inf
 from typing import TypeAlias
 
 from hatchet.core.durable_waits import WaitCondition, described, fingerprint, from_text
@@ -24,7 +26,12 @@ ROOT = 1
 MOST_ENTRIES = 10_000
 """A log may not grow longer: every invocation walks all of it."""
 PATIENCE_SECONDS = 5.0
-"""How long a worker must have listed an entry to get its completion ahead of its place in the walk (D-15.17)."""
+"""How long a worker must list an entry, and the walk stand still, before its completion is handed over ahead of its
+place in the walk (D-15.17)."""
+MOST_PAUSE_SECONDS = 50.0
+"""How much longer, at most, when the code took its time at that place before."""
+UNDER_WAY_SECONDS = 2.0
+"""How long a completion may be on its way to a worker, and into its code (D-17.15)."""
 STALLED_SECONDS = 60.0
 """How long a completion may be held back because another one was never asked for (D-15.10)."""
 
@@ -211,28 +218,39 @@ class DurableLog:
         self.invocation = invocation
         self.hands_over_in_order = hands_over_in_order
         self.walked = walked
-        known = {branch.id: branch for branch in branches}
-        known.setdefault(ROOT, Branch(ROOT, None, ROOT))
-        self.active = known[max(known)]
-        self._path = _path(self.active, known)
+        self._paths = Paths(branches)
+        self.active = self._paths.active
         self._entries: dict[Key, Entry] = {}
-        self._children: dict[str, list[Entry]] = {}
+        self._children: dict[str, Entry] = {}
+        """The children of the active path by name (D-13.5)."""
+        self._early: dict[Key, Result] = {}
+        """Results of entries that are committed, but not taken yet."""
         self._requested: set[Key] = set()
         self._awaited: set[Key] = set()
         self._listed: dict[Key, float] = {}
         self._sent: set[Key] = set()
         self._unused: set[Key] = set()
-        """First releases of this invocation that no request has followed."""
+        """What first came back in this invocation, and no request has followed."""
         self._ready: dict[Key, Entry] = {}
         """Requested entries with a result that were never released."""
+        self._held_from: dict[Key, float] = {}
+        """When those of them that have to wait were first looked at."""
+        self._still: tuple[int, float] = (-1, 0.0)
+        """At which node the walk stands, and since when."""
+        self._looked_at = 0.0
+        self._repeated_at = -inf
+        """When a completion was sent that is not new, and no request has followed."""
+        self._last_at = 0.0
+        """The latest time at which a result that this invocation has seen came to be."""
         self.tip = 0
         """The highest node on the active path (D-6.5)."""
         for entry in entries:
             self._add(entry)
         self._released = sorted(
             (entry for entry in self._entries.values() if entry.release is not None and self._is_on_path(entry)),
-            key=_order,
+            key=lambda entry: self._paths.place(_release(entry)),
         )
+        self._highest = max((_release(entry).order for entry in self._released), default=0)
         self._next = 0
         """How many of the released ones, from the first on, were sent in this invocation."""
         self.recorded = self.tip
@@ -241,6 +259,8 @@ class DurableLog:
             # What an invocation asked for before this picture of it was made.
             if (asked := self.at(node)) is not None:
                 self._request(asked)
+        if walked:
+            self._unused.update(entry.key for entry in self._released if self._is_latest(entry))
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -252,7 +272,7 @@ class DurableLog:
 
     def at(self, node: int) -> Entry | None:
         """The entry of a node on the active path (D-6.8)."""
-        return self._entries.get((self._branch_of(node), node))
+        return self._entries.get((self._paths.branch_of(node), node))
 
     def get(self, branch: int, node: int) -> Entry | None:
         """An entry of whatever branch."""
@@ -283,20 +303,26 @@ class DurableLog:
         steps: list[Found | New] = []
         for child in children:
             name, digest = child.name, run_digest(child.workflow, child.input)
-            known = self._child(name)
+            known = self._children.get(name) if name is not None else None
+            recorded = self.at(position + 1)
+            if known is None and name is not None and name in fresh:
+                if not child.key and fresh[name].digest != digest:
+                    about = f"run({child.workflow})"
+                    return Mismatch(self.active.id, fresh[name].node, about, f"{about} with another input")
+                steps.append(fresh[name])
+                continue
+            if known is None and recorded is not None:
+                # Names are not compared (D-14.5): what was asked for at this place answers.
+                if recorded.digest != digest:
+                    return Mismatch(recorded.branch, recorded.node, *_unlike(recorded, f"run({child.workflow})"))
+                known = recorded
             if known is not None:
                 if not child.key and known.digest != digest:
-                    return Mismatch(known.branch, known.node, known.about, f"run({child.workflow}) with another input")
-                if known.node == position + 1:
+                    return Mismatch(known.branch, known.node, *_unlike(known, f"run({child.workflow})"))
+                if known is recorded:
                     position += 1
                 steps.append(Found(known))
                 continue
-            if name is not None and name in fresh:
-                steps.append(fresh[name])
-                continue
-            recorded = self.at(position + 1)
-            if recorded is not None:
-                return Mismatch(recorded.branch, recorded.node, recorded.about, f"run({child.workflow})")
             position += 1
             new = New(self.active.id, position, digest)
             if name is not None:
@@ -307,25 +333,45 @@ class DurableLog:
     def took(self, entry: Entry) -> None:
         """An operation is about to be acknowledged: ``entry`` answers it, and is committed."""
         self._unused.clear()
-        if entry.key not in self._entries:
+        self._repeated_at = -inf
+        known = self._entries.get(entry.key)
+        if known is None:
+            known = entry
             self._add(entry)
-        if entry.node == self.walked + 1 and self._is_on_path(entry):
-            self.walked = entry.node
-        self._request(entry)
+        if known.result is None and known.key in self._early:
+            known.result = self._early[known.key]
+        self._early.pop(known.key, None)
+        if known.node == self.walked + 1 and self._is_on_path(known):
+            self.walked = known.node
+        self._request(known)
 
     # What comes back --------------------------------------------------------------------------------------------------
 
     def satisfied(self, branch: int, node: int, result: Result) -> bool:
-        """An entry has its result, committed; False when that was known or the entry is not."""
-        entry = self._entries.get((branch, node))
-        if entry is None or entry.result is not None:
+        """An entry has its result, committed; False when that was known or the entry is not.
+
+        A result that is faster than the acknowledgement of its entry is kept until :meth:`took`.
+        """
+        key = branch, node
+        entry = self._entries.get(key)
+        if entry is None:
+            if branch == self.active.id and node > self.tip:
+                self._early.setdefault(key, result)
+            return False
+        if entry.result is not None:
             return False
         entry.result = result
         self._make_ready(entry)
+        if entry.kind is EntryKind.MEMO and key in self._requested:
+            self._unused.add(key)
         return True
 
     def listed(self, keys: Iterable[Key], now: float) -> list[Entry]:
-        """The worker waits for these. Those that were sent before are returned: they are to be sent again (D-15.5)."""
+        """The worker waits for these. Those that were sent before are returned: they are to be sent again (D-15.5).
+
+        So are memos that have a value, whose completion is empty (D-12.8); the others come in their order.
+        """
+        memos: list[Entry] = []
         again: list[Entry] = []
         for key in keys:
             entry = self._entries.get(key)
@@ -333,34 +379,58 @@ class DurableLog:
                 continue
             self._awaited.add(key)
             self._listed.setdefault(key, now)
-            if key in self._sent:
+            if entry.kind is EntryKind.MEMO:
+                if entry.result is not None and key in self._requested:
+                    memos.append(entry)
+            elif key in self._sent:
+                self._repeated_at = now
                 again.append(entry)
             else:
                 self._make_ready(entry)
-        return again
+        return memos + sorted(again, key=lambda entry: self._paths.place(_release(entry)))
 
     def received(self, order: int) -> None:
-        """The worker has the completions up to this order (D-15.6)."""
-        for entry in self._released[self._next :]:
-            if _order(entry) <= order:
+        """The worker has this invocation's completions up to this order (D-15.6)."""
+        for at in range(self._next, len(self._released)):
+            entry = self._released[at]
+            if not self._paths.is_elsewhere(_release(entry)):
+                if _release(entry).order > order:
+                    break
                 self._sent.add(entry.key)
+        self._skip_sent()
+
+    def reconnected(self) -> None:
+        """The worker has a new stream: what was sent on the old one may be lost, but for what it says it has.
+
+        Call it before :meth:`received` and :meth:`listed` of the first message. Everything else is handed over again
+        in its order; clients drop what they have (D-15.5).
+        """
+        self._sent.clear()
+        self._next = 0
 
     def releases(self, now: float) -> list[tuple[Entry, Release]]:
         """The completions that may be handed over now, in their order; those without a release get one.
 
         In a path's order, each not before the walk has come as far as it had at its first hand-over (D-15.3, D-15.17).
         """
+        self._looked_at = now
+        if self._still[0] != self.walked:
+            self._still = self.walked, now
         found: list[tuple[Entry, Release]] = []
-        self._skip_sent()
-        for entry in self._released[self._next :]:
-            release = entry.release
-            assert release is not None
+        for at in range(self._next, len(self._released)):
+            entry = self._released[at]
             if entry.key in self._sent:
                 continue
-            if entry.key not in self._requested or not self._has_come(entry.key, release.tip, now):
+            release = _release(entry)
+            if entry.key not in self._requested or not self._has_come(entry.key, self._paths.horizon(release), now):
+                self._look_at_ready(now)
                 return found
             found.append((entry, release))
-        order = _order(self._released[-1]) if self._released else 0
+        if self.walked < self.tip:
+            self._look_at_ready(now)
+            if now - self._still[1] < PATIENCE_SECONDS:
+                return found
+        order = self._highest
         for entry in sorted(self._ready.values(), key=_satisfied_first):
             if not self._has_come(entry.key, self.tip, now):
                 return found
@@ -372,47 +442,47 @@ class DurableLog:
         """A completion is handed over; its release is committed."""
         self._sent.add(entry.key)
         self._ready.pop(entry.key, None)
+        self._held_from.pop(entry.key, None)
+        if entry.result is not None:
+            self._last_at = max(self._last_at, entry.result.at)
         if entry.release is None:
             entry.release = release
             self._released.append(entry)
+            self._highest = max(self._highest, release.order)
             self._unused.add(entry.key)
+        else:
+            self._repeated_at = self._looked_at
         self._skip_sent()
 
     def stalled(self, now: float) -> Entry | None:
         """A completion that is held back for too long, because others were never asked for again (D-15.10)."""
-        for key, since in self._listed.items():
+        for key in self._listed:
             entry = self._entries[key]
             is_held = entry.result is not None and entry.kind is not EntryKind.MEMO and key not in self._sent
-            if is_held and key in self._requested and now - since > STALLED_SECONDS:
+            if is_held and key in self._requested and now - self._still_since(key) > STALLED_SECONDS:
                 return entry
         return None
 
-    def after_eviction(self) -> Restore:
-        """What the worker cannot have used of this invocation, which was just evicted (D-17.15)."""
+    def after_eviction(self, now: float) -> Restore:
+        """What the worker cannot have used of this invocation, which was just evicted (D-17.15).
+
+        It waited for something, or it would not have been evicted: when nothing is open, for what is on its way.
+        """
         if self._ready or any(self._is_owed(entry) for entry in self._released[self._next :]):
             return Restore.NOW
-        if not self._unused:
-            return Restore.NO
-        is_open = any(
-            entry.result is None and entry.kind is not EntryKind.MEMO
-            for key in self._requested
-            if (entry := self._entries[key]) is not None
-        )
-        return Restore.SOON if is_open else Restore.NOW
+        requested = [self._entries[key] for key in self._requested]
+        if any(self._was_computing(entry) for entry in requested) or not any(map(_is_open, requested)):
+            return Restore.NOW
+        return Restore.SOON if self._unused or now - self._repeated_at < UNDER_WAY_SECONDS else Restore.NO
 
     def overdue(self) -> bool:
         """The same from the rows alone, for an evicted task that this instance did not serve (D-29.6)."""
-        for entry in self.on_path():
-            if entry.kind is EntryKind.MEMO or entry.result is None:
-                continue
-            release = entry.release
-            if release is None or (release.invocation == self.invocation and release.tip == self.tip):
-                return True
-        return False
+        path = self.on_path()
+        return not any(map(_is_open, path)) or any(map(self._was_in_use, path))
 
     def waiting(self) -> list[Entry]:
         """The entries of the active path that have no result and may still get one by waiting (D-8.8, D-22.8)."""
-        return [one for one in self.on_path() if one.result is None and one.kind is not EntryKind.MEMO]
+        return [one for one in self.on_path() if _is_open(one)]
 
     # ------------------------------------------------------------------------------------------------------------------
 
@@ -422,21 +492,15 @@ class DurableLog:
         if entry is None:
             return New(self.active.id, node, digest)
         if entry.digest != digest:
-            return Mismatch(entry.branch, entry.node, entry.about, received)
+            return Mismatch(entry.branch, entry.node, *_unlike(entry, received))
         return Found(entry)
-
-    def _child(self, name: str | None) -> Entry | None:
-        """The child of that name on the active path (D-13.5)."""
-        if name is None:
-            return None
-        return next((one for one in reversed(self._children.get(name, ())) if self._is_on_path(one)), None)
 
     def _add(self, entry: Entry) -> None:
         self._entries[entry.key] = entry
-        if entry.child_name is not None:
-            self._children.setdefault(entry.child_name, []).append(entry)
         if self._is_on_path(entry):
             self.tip = max(self.tip, entry.node)
+            if entry.child_name is not None:
+                self._children[entry.child_name] = entry
 
     def _request(self, entry: Entry) -> None:
         self._requested.add(entry.key)
@@ -451,53 +515,153 @@ class DurableLog:
         if is_awaited:
             self._ready[entry.key] = entry
 
+    def _look_at_ready(self, now: float) -> None:
+        for key in self._ready.keys() - self._held_from.keys():
+            self._held_from[key] = now
+
     def _has_come(self, key: Key, tip: int, now: float) -> bool:
-        since = self._listed.get(key)
-        return self.walked >= tip or (since is not None and now - since >= PATIENCE_SECONDS)
+        if self.walked >= tip:
+            return True
+        if key not in self._listed:
+            return False
+        return now - self._still_since(key) >= PATIENCE_SECONDS + self._pause()
+
+    def _still_since(self, key: Key) -> float:
+        """Since when a listed entry's completion waits while the walk stands still."""
+        return max(self._listed[key], self._still[1], self._held_from.get(key, 0.0))
+
+    def _pause(self) -> float:
+        """How long the code computed before the next operation when it was recorded, in seconds.
+
+        Code between operations runs again in every invocation, and as long.
+        """
+        ahead, behind = self.at(self.walked + 1), self.at(self.walked)
+        if ahead is None:
+            return 0.0
+        begun = max(self._last_at, behind.created_at if behind is not None else 0.0)
+        return min(max(ahead.created_at - begun, 0.0), MOST_PAUSE_SECONDS) if begun else 0.0
 
     def _is_owed(self, entry: Entry) -> bool:
         return entry.key in self._requested and entry.key not in self._sent
+
+    def _is_latest(self, entry: Entry) -> bool:
+        """Whether its completion was first handed over in this invocation, and nothing new was asked for since."""
+        release = entry.release
+        return release is not None and release.invocation == self.invocation and release.tip == self.tip
+
+    def _was_computing(self, entry: Entry) -> bool:
+        """Whether this invocation began to compute a memo that has no value yet. Once per memo, so it cannot loop."""
+        return entry.kind is EntryKind.MEMO and entry.result is None and entry.invocation == self.invocation
+
+    def _was_in_use(self, entry: Entry) -> bool:
+        """Whether an evicted invocation may have owed something to this entry, or the other way round."""
+        if entry.kind is EntryKind.MEMO:
+            is_last = entry.node == self.tip and entry.invocation == self.invocation
+            return is_last or self._was_computing(entry)
+        if entry.release is None:
+            return entry.kind is EntryKind.WAIT_FOR and entry.result is not None
+        return self._is_latest(entry)
 
     def _skip_sent(self) -> None:
         while self._next < len(self._released) and self._released[self._next].key in self._sent:
             self._next += 1
 
-    def _branch_of(self, node: int) -> int:
-        for branch in self._path:
-            if branch.first_node <= node:
-                return branch.id
-        return ROOT
-
     def _is_on_path(self, entry: Entry) -> bool:
-        return self._branch_of(entry.node) == entry.branch
+        return self._paths.branch_of(entry.node) == entry.branch
 
 
 def branched(branches: Iterable[Branch], entries: Iterable[Entry], branch: int, node: int) -> Branch | None:
     """The branch that begins at ``node`` of ``branch`` (D-22.5); None when there is no such entry."""
-    known = {one.id: one for one in branches}
-    known.setdefault(ROOT, Branch(ROOT, None, ROOT))
+    known = _known(branches)
     if branch not in known:
         return None
-    path = _path(known[branch], known)
-    owner = next((one.id for one in path if one.first_node <= node), ROOT)
-    if not any(one.key == (owner, node) for one in entries):
+    place = Paths(known.values(), branch).branch_of(node), node
+    if not any(one.key == place for one in entries):
         return None
-    return replace(known[branch], id=max(known) + 1, parent=branch, first_node=node)
+    return Branch(max(known) + 1, branch, node)
 
 
-def _path(active: Branch, known: dict[int, Branch]) -> list[Branch]:
-    path = [active]
-    while (parent := path[-1].parent) is not None:
-        path.append(known[parent])
-    return path
+class Paths:
+    """The branches of a log as the active one sees them: which node lies where, and which hand-overs it inherits."""
+
+    def __init__(self, branches: Iterable[Branch], active: int | None = None) -> None:
+        """``active`` None: the newest (D-6.9)."""
+        self._known = _known(branches)
+        self.active = self._known[max(self._known) if active is None else active]
+        path = self._of(self.active)
+        self._ranks = {branch.id: rank for rank, branch in enumerate(reversed(path))}
+        self._owners: list[tuple[int, int]] = []
+        """(first node, branch) of those that own nodes, by first node."""
+        self._inherited: dict[int, int | None] = {}
+        """By rank: the last node of the path that the branches above have in common; None: there is no branch above."""
+        lowest: int | None = None
+        for branch in path:
+            self._inherited[self._ranks[branch.id]] = None if lowest is None else lowest - 1
+            if lowest is None or branch.first_node < lowest:
+                lowest = branch.first_node
+                self._owners.append((branch.first_node, branch.id))
+        self._owners.reverse()
+        self._firsts = [first for first, _ in self._owners]
+
+    def branch_of(self, node: int) -> int:
+        """The branch whose entry stands for this node (D-6.8)."""
+        at = bisect_right(self._firsts, node) - 1
+        return self._owners[at][1] if at >= 0 else ROOT
+
+    def is_elsewhere(self, release: Release) -> bool:
+        """Whether that was on a branch off this path, so that on this path nothing has followed it."""
+        return release.branch not in self._ranks
+
+    def place(self, release: Release) -> tuple[int, bool, int, int]:
+        """What hand-overs are ordered by (D-15.3). Those of elsewhere follow what the path has in common with it."""
+        return self._rank(release), self.is_elsewhere(release), release.order, release.branch
+
+    def horizon(self, release: Release) -> int:
+        """How far the walk must have come (D-15.17). What lies beyond the beginning of a later branch never comes."""
+        inherited = self._inherited[self._rank(release)]
+        if inherited is None:
+            return release.tip
+        return inherited if self.is_elsewhere(release) else min(release.tip, inherited)
+
+    def _rank(self, release: Release) -> int:
+        """Of the branch on the path where that was, or where the branch where that was leaves it."""
+        branch: int | None = release.branch
+        while branch is not None and branch not in self._ranks:
+            branch = self._known[branch].parent if branch in self._known else None
+        return self._ranks.get(branch or ROOT, 0)
+
+    def _of(self, branch: Branch) -> list[Branch]:
+        path = [branch]
+        while (parent := path[-1].parent) is not None:
+            path.append(self._known[parent])
+        return path
+
+
+def _known(branches: Iterable[Branch]) -> dict[int, Branch]:
+    known = {branch.id: branch for branch in branches}
+    known.setdefault(ROOT, Branch(ROOT, None, ROOT))
+    return known
+
+
+def _unlike(recorded: Entry, received: str) -> tuple[str, str]:
+    """What was expected and what came, so that the two can be told apart."""
+    if recorded.about == received:
+        return recorded.about, f"{received} with another {'key' if recorded.kind is EntryKind.MEMO else 'input'}"
+    return recorded.about, received
+
+
+def _is_open(entry: Entry) -> bool:
+    """Whether it has no result and may get one by waiting."""
+    return entry.result is None and entry.kind is not EntryKind.MEMO
+
+
+def _release(entry: Entry) -> Release:
+    assert entry.release is not None
+    return entry.release
 
 
 def _digest(kind: EntryKind, content: bytes) -> bytes:
     return hashlib.sha256(kind.value.encode() + b"\x00" + content).digest()
-
-
-def _order(entry: Entry) -> int:
-    return entry.release.order if entry.release is not None else 0
 
 
 def _satisfied_first(entry: Entry) -> tuple[float, int, int]:

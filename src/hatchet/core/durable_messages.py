@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import Any
 
+from hatchet.core.durable_log import EntryKind
 from hatchet.core.durable_waits import WaitCondition
 from hatchet.core.messages import TriggerItem
 
@@ -182,3 +184,27 @@ Response = MemoAck | SpawnAck | WaitAck | EntryCompleted | Refused | EvictionAck
 
 SendResponse = Callable[[Response], Awaitable[None]]
 """Hands one response to a worker's transport; raises Unavailable when the stream is gone."""
+
+
+# What people see ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True, frozen=True, kw_only=True)
+class LogLine:
+    """One entry of a log for people (D-25.2)."""
+
+    branch: int
+    node: int
+    kind: EntryKind
+    wait_data: list[dict[str, Any]] | None
+    """What the entry waits for, as JSON values (D-25.3); None for a memo."""
+    is_satisfied: bool
+    satisfied_at: float | None
+    inserted_at: float
+    user_message: str | None
+    """The label of the wait (D-11.9)."""
+    task_id: str
+    """The durable task that the log belongs to, not the child of a RUN entry."""
+    task_name: str
+    run_id: str | None = None
+    """The child run of a RUN entry."""

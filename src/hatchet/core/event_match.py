@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol
 
-from hatchet.core.conditions import Condition
 from hatchet.core.expressions import Use, holds
 from hatchet.core.json_texts import json_value
 from hatchet.core.messages import EventRecord
+
+
+class Listens(Protocol):
+    """What is asked of a condition."""
+
+    @property
+    def event_key(self) -> str | None: ...
+
+    @property
+    def event_scope(self) -> str | None: ...
+
+    @property
+    def expression(self) -> str: ...
 
 
 class Happened:
@@ -18,7 +30,7 @@ class Happened:
         self._variables: dict[str, Any] | None = None
         self._truths: dict[str, bool] = {}
 
-    def meets(self, condition: Condition) -> bool:
+    def meets(self, condition: Listens) -> bool:
         """Keys are compared exactly; a condition without scope takes any; an expression that fails is not met."""
         if condition.event_key != self.record.key:
             return False

@@ -148,4 +148,4 @@ _Entry = tuple[float, str, int, ReadyTask]
 
 
 def _anew(task: ReadyTask, ready_at: float) -> ReadyTask:
-    return task.again(ready_at, task.attempt, task.app_retries, task.internal_retries)
+    return task.again(ready_at, task.attempt, task.app_retries, task.internal_retries, task.evictions)

@@ -42,6 +42,9 @@ class AttemptFacts:
     """Whether it waited for a batch (C-16.5)."""
     batch_reason: str | None = None
     """Why the batch was flushed in which it was assigned, as C-16.6 names it."""
+    restored_at: float | None = None
+    """When it was queued again after an eviction (D-18.2)."""
+    restore_cause: str = ""
 
 
 _ENDINGS = {
@@ -53,10 +56,12 @@ _ENDINGS = {
     Outcome.OUTRUN: (TaskEventType.CANCELLED, "Cancelled due to concurrency strategy"),
     Outcome.SCHEDULING_TIMED_OUT: (TaskEventType.SCHEDULING_TIMED_OUT, "No worker took the task in time"),
     Outcome.REASSIGNED: (TaskEventType.REASSIGNED, "The worker was lost"),
+    Outcome.EVICTED: (TaskEventType.DURABLE_EVICTED, "Task was paused and evicted from its worker"),
     Outcome.COULD_NOT_SEND: (TaskEventType.COULD_NOT_SEND_TO_WORKER, "The task did not reach its worker"),
 }
 
 
+_ENDED_ON_A_WORKER = (Outcome.COMPLETED, Outcome.FAILED, Outcome.TIMED_OUT, Outcome.EVICTED)
 _WHILE_WAITING = (TaskEventType.REQUEUED_RATE_LIMIT, TaskEventType.WAITING_FOR_BATCH)
 """Notes about an attempt that no worker has yet."""
 
@@ -75,14 +80,20 @@ def history(created_at: float, attempts: Sequence[AttemptFacts], gaps: Sequence[
     ``gaps`` are those of the task's action, oldest first.
     """
     events = [TaskEvent(TaskEventType.CREATED, created_at, 0, "Task was created")]
+    evictions = 0
     for facts in attempts:
-        events.extend(_attempt_events(facts, gaps))
+        # The count that workers and people know leaves evictions out (D-5.7).
+        events.extend(_attempt_events(facts, facts.attempt - evictions, gaps))
+        evictions += facts.outcome is Outcome.EVICTED
     return events
 
 
-def _attempt_events(facts: AttemptFacts, gaps: Sequence[Gap]) -> list[TaskEvent]:
-    number, worker = facts.attempt, facts.worker_id
+def _attempt_events(facts: AttemptFacts, number: int, gaps: Sequence[Gap]) -> list[TaskEvent]:
+    worker = facts.worker_id
     events: list[TaskEvent] = []
+    if facts.restored_at is not None:
+        message = facts.restore_cause or "Task was restored"
+        events.append(TaskEvent(TaskEventType.DURABLE_RESTORING, facts.restored_at, number, message))
     if facts.ready_at is not None:
         events.append(TaskEvent(TaskEventType.QUEUED, facts.ready_at, number, "Task was queued"))
     if facts.replayed_at is not None:
@@ -136,7 +147,7 @@ def _started_at(facts: AttemptFacts) -> float | None:
     if facts.assigned_at is None:
         return None
     started = facts.started_at
-    if started is None and facts.outcome in (Outcome.COMPLETED, Outcome.FAILED, Outcome.TIMED_OUT):
+    if started is None and facts.outcome in _ENDED_ON_A_WORKER:
         started = facts.assigned_at
     if started is None:
         return None

@@ -27,6 +27,11 @@ def lowest_at(seconds: float) -> str:
     return f"{head[:8]}-{head[8:]}-0000-0000-000000000000"
 
 
+def highest() -> str:
+    """An id above all others: the bound of a range that has none."""
+    return "ffffffff-ffff-ffff-ffff-ffffffffffff"
+
+
 _TAIL = (1 << 62) - 1
 _STRIDE = 0x1E3779B97F4A7C15
 """Odd, and near the golden ratio of the tail's range: multiples of it keep far apart, also from ids made in a row."""

@@ -35,11 +35,16 @@ def check_json(text: str, field: str) -> None:
 
     Raises :class:`InvalidArgument`, whose text begins with ``invalid json in field <field>`` and says why.
     """
+    check_grammar(text, field)
+    _refuse_null(text, field)
+
+
+def check_grammar(text: str, field: str) -> None:
+    """Check that ``text`` is JSON of any kind: for what only clients look at. Raises like :func:`check_json`."""
     try:
         orjson.loads(text)
     except ValueError:
         _check_slowly(text, field)
-    _refuse_null(text, field)
 
 
 def check_json_object(text: str, field: str) -> None:

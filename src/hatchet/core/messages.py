@@ -135,6 +135,8 @@ class Action:
     parent_task_id: str | None = None
     child_index: int | None = None
     child_key: str | None = None
+    invocation: int | None = None
+    """Of a durable task: which hand-over this is, from 1; of the attempt to stop for a cancel (D-5.4, D-5.5)."""
     batch: BatchStart | None = None
     """With START_BATCH and CANCEL_BATCH: the message is about it and not about the task that the others name."""
 
@@ -158,6 +160,8 @@ class TaskReport:
     """One StepActionEvent, or one item of a BatchActionEvent.
 
     ``retry_count`` None means the task's current attempt (C-5.25). ``batch_id``: the batch in which the worker got it.
+    ``worker_id``: who says it, if that is told: the worker's id, or its name, which TypeScript sends (C-5.24). It
+    counts for durable tasks only (D-16.7).
     """
 
     task_id: str
@@ -168,6 +172,7 @@ class TaskReport:
     should_not_retry: bool = False
     retry_after_ms: int | None = None
     batch_id: str | None = None
+    worker_id: str | None = None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -201,6 +206,8 @@ class TaskDetail:
     status: RunStatus
     output: str | None
     error: str | None
+    is_evicted: bool = False
+    """Whether it is with no worker because it waits durably, or waits for a worker since; its status is RUNNING."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -213,3 +220,8 @@ class RunDetails:
     status: RunStatus
     done: bool
     tasks: list[TaskDetail]
+
+    @property
+    def is_evicted(self) -> bool:
+        """Whether any of its tasks is (D-24.1)."""
+        return any(task.is_evicted for task in self.tasks)

@@ -9,6 +9,7 @@ from hatchet.core.definitions import StoredTask, StoredVersion
 from hatchet.core.ids import time_of
 from hatchet.core.labels import DesiredLabels
 from hatchet.core.limits import NONE, Limits
+from hatchet.core.transitions import Counters
 
 INTERNAL_PRIORITY = 4
 LEVELS = 5
@@ -24,6 +25,7 @@ class ReadyTask:
         "app_retries",
         "attempt",
         "desired_worker",
+        "evictions",
         "id",
         "internal_retries",
         "labels",
@@ -52,11 +54,13 @@ class ReadyTask:
         labels: DesiredLabels = (),
         limits: Limits = NONE,
         desired_worker: str | None = None,
+        evictions: int = 0,
     ) -> None:
         """``step`` may be left out where the version has but one; ``run_id`` None: the task is its own run (C-0.7).
 
         ``labels``: what the task wants of its worker, the run's wishes merged in (C-11.24). ``desired_worker``: the
-        worker that it should go to, when its workflow is sticky (C-11.11).
+        worker that it should go to, when its workflow is sticky (C-11.11). ``evictions``: how many of the attempts
+        before this one ended by one. ``ready_at`` infinite: it is evicted and waits for its restore.
         """
         self.id = id
         self.version = version
@@ -72,12 +76,15 @@ class ReadyTask:
         self.attempt = attempt
         self.app_retries = app_retries
         self.internal_retries = internal_retries
+        self.evictions = evictions
         self.level = INTERNAL_PRIORITY if attempt else priority
         self.place = WAITING
         self.noted: tuple[str, ...] = ()
         """Which notes about its waiting were written."""
 
-    def again(self, ready_at: float, attempt: int, app_retries: int, internal_retries: int) -> ReadyTask:
+    def again(
+        self, ready_at: float, attempt: int, app_retries: int, internal_retries: int, evictions: int
+    ) -> ReadyTask:
         """Another attempt of the task, or the same one as a new object."""
         return ReadyTask(
             self.id,
@@ -92,7 +99,28 @@ class ReadyTask:
             labels=self.labels,
             limits=self.limits,
             desired_worker=self.desired_worker,
+            evictions=evictions,
         )
+
+    @property
+    def is_evicted(self) -> bool:
+        """Whether it waits for its restore (D-17.14)."""
+        return self.ready_at == inf
+
+    @property
+    def retry_count(self) -> int:
+        """The attempt's number as workers and people know it: evictions do not count (D-5.7)."""
+        return self.attempt - self.evictions
+
+    @property
+    def invocation(self) -> int:
+        """Which hand-over of a durable task this attempt is: each has one at most (D-5.2)."""
+        return self.attempt + 1
+
+    @property
+    def counters(self) -> Counters:
+        """What :func:`hatchet.core.transitions.decide` needs to know of it."""
+        return Counters(self.attempt, self.app_retries, self.internal_retries, self.evictions)
 
     @property
     def created_at(self) -> float:

@@ -33,6 +33,8 @@ class Cause(Enum):
     SLEEP = "SLEEP"
     EVENT = "EVENT"
     RETRY_DELAY = "RETRY_DELAY"
+    EVICTED = "EVICTED"
+    """A durable task that waits on no worker for what it asked for (D-17.14)."""
     RUN_LIMIT = "RUN_LIMIT"
     """A concurrency rule of the workflow is full: the run as a whole waits."""
     KEY_LIMIT = "KEY_LIMIT"
@@ -109,6 +111,9 @@ def why(waiting: Waiting) -> list[Reason]:
         return [Reason(cause=Cause.BEING_ENDED, text="its end is being written")]
     if waiting.is_paused:
         return [Reason(cause=Cause.PAUSED, text=f"workflow {task.version.name} is paused")]
+    if task.is_evicted:
+        text = "it was evicted from its worker and waits for its sleep, event or child run, or for a restore"
+        return [Reason(cause=Cause.EVICTED, text=text)]
     if task.ready_at > waiting.now:
         return [Reason(cause=Cause.RETRY_DELAY, text="its retry delay has not passed", until=task.ready_at)]
     if waiting.run_full:

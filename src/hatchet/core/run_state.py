@@ -58,11 +58,11 @@ class RunState:
         self.open -= 1
         return True
 
-    def retried(self, index: int, attempt: int) -> None:
-        """A further attempt of a task that had started is open (a retry, a reassignment)."""
+    def retried(self, index: int, attempt: int, evictions: int = 0) -> None:
+        """A further attempt of a task that had started is open (a retry, a reassignment, one after an eviction)."""
         task = self.tasks[index]
         if attempt > task.attempt and task.outcome is None:
-            task.attempt = attempt
+            task.attempt, task.evictions = attempt, evictions
             task.is_decided = task.is_seen = True
 
     def assigned(self, index: int) -> None:
@@ -87,7 +87,8 @@ class RunState:
             return {}
         chosen = sorted(index for index in asked if self.tasks[index].outcome is not None)
         for index in chosen:
-            self.tasks[index] = TaskFacts(at, self.tasks[index].attempt + 1, is_seen=True)
+            task = self.tasks[index]
+            self.tasks[index] = TaskFacts(at, task.attempt + 1, task.evictions, is_seen=True)
         self.open += len(chosen)
         opened = {index: not self._waits_anew(index, asked) for index in chosen}
         for index, is_queued in opened.items():

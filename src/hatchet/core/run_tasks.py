@@ -49,6 +49,8 @@ class TaskFacts:
     opened_at: float
     """When the current attempt came into being: with the run, or by a replay."""
     attempt: int = 0
+    evictions: int = 0
+    """How many of the attempts before it ended by an eviction."""
     is_decided: bool = False
     """Whether the current attempt may run, or did: it is not for parents and conditions to say any more."""
     is_seen: bool = False

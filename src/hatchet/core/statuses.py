@@ -37,10 +37,12 @@ class Outcome(Enum):
     SCHEDULING_TIMED_OUT = "SCHEDULING_TIMED_OUT"
     REASSIGNED = "REASSIGNED"
     COULD_NOT_SEND = "COULD_NOT_SEND"
+    EVICTED = "EVICTED"
+    """Its worker let go of it while it waited; the next attempt waits for its restore (D-17, D-18). Never the last."""
 
     @property
     def status(self) -> RunStatus:
-        """The task's status when this outcome is its last (C-6.4, C-6.33, C-2.29)."""
+        """The task's status when this outcome is its last (C-6.4, C-6.33, C-2.29); of EVICTED, while it is (D-24.1)."""
         return _STATUS[self]
 
 
@@ -54,6 +56,7 @@ _STATUS = {
     Outcome.SCHEDULING_TIMED_OUT: RunStatus.CANCELLED,
     Outcome.REASSIGNED: RunStatus.FAILED,
     Outcome.COULD_NOT_SEND: RunStatus.FAILED,
+    Outcome.EVICTED: RunStatus.RUNNING,
 }
 
 
@@ -82,3 +85,5 @@ class TaskEventType(Enum):
     RETRYING = "RETRYING"
     SKIPPED = "SKIPPED"
     RETRIED_BY_USER = "RETRIED_BY_USER"
+    DURABLE_EVICTED = "DURABLE_EVICTED"
+    DURABLE_RESTORING = "DURABLE_RESTORING"

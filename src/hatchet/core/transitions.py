@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from math import inf
 
 from hatchet.core.statuses import Outcome, RunStatus
 
@@ -29,6 +30,8 @@ class State(Enum):
     QUEUED = "QUEUED"
     RUNNING = "RUNNING"
     """Given to a worker (C-5.27)."""
+    EVICTED = "EVICTED"
+    """Taken off its worker until what it waits for is over; shown as RUNNING (D-17, D-24.1)."""
     COMPLETED = "COMPLETED"
     FAILED = "FAILED"
     CANCELLED = "CANCELLED"
@@ -50,6 +53,8 @@ class EventKind(Enum):
     """What it must have before it starts cannot be computed (C-8.35)."""
     WORKER_LOST = "WORKER_LOST"
     HAND_OVER_FAILED = "HAND_OVER_FAILED"
+    EVICTED = "EVICTED"
+    """Its worker lets go of it while it waits (D-17.8)."""
 
 
 @dataclass(slots=True, frozen=True)
@@ -70,9 +75,11 @@ class Counters:
     """How often the task was queued again, by whom (C-6.21)."""
 
     attempt: int
-    """0 for the first attempt: the wire's retry_count."""
+    """0 for the first attempt."""
     app_retries: int
     internal_retries: int
+    evictions: int = 0
+    """How many of the attempts before ended by an eviction: the wire's retry_count leaves them out (D-5.7)."""
 
 
 @dataclass(slots=True, frozen=True)
@@ -89,12 +96,16 @@ class Event:
 
 @dataclass(slots=True, frozen=True)
 class Decision:
-    """How the attempt ends. ``retry_at`` set: the next attempt is ready from then on with these counters."""
+    """How the attempt ends. ``retry_at`` set: the next attempt is ready from then on with these counters.
+
+    Infinity: from its restore on (D-18).
+    """
 
     outcome: Outcome
     retry_at: float | None
     app_retries: int
     internal_retries: int
+    evictions: int
     output: str | None = None
     error: str | None = None
 
@@ -106,10 +117,13 @@ def decide(state: State, event: Event, policy: Policy, counters: Counters) -> De
 
 
 def replayed(state: State, counters: Counters) -> Counters | None:
-    """The counters of the attempt that a replay opens; ``None``: only finished work is replayed (C-15.10, C-15.12)."""
+    """The counters of the attempt that a replay opens; ``None``: only finished work is replayed (C-15.10, C-15.12).
+
+    What is evicted has not ended: replaying it means to restore it (D-22.3).
+    """
     if state not in (State.COMPLETED, State.FAILED, State.CANCELLED):
         return None
-    return Counters(counters.attempt + 1, 0, 0)
+    return Counters(counters.attempt + 1, 0, 0, counters.evictions)
 
 
 def retry_delay(policy: Policy, retry: int, retry_after_ms: int | None) -> float:
@@ -129,13 +143,11 @@ def status_of(state: State) -> RunStatus:
     """The status that listings and details show for a state."""
     if state in (State.PENDING, State.BACKOFF):
         return RunStatus.QUEUED
-    return RunStatus(state.value)
+    return RunStatus.RUNNING if state is State.EVICTED else RunStatus(state.value)
 
 
 def _completed(event: Event, policy: Policy, counters: Counters) -> Decision:
-    return Decision(
-        Outcome.COMPLETED, None, counters.app_retries, counters.internal_retries, output=event.payload or None
-    )
+    return _end(Outcome.COMPLETED, counters, output=event.payload or None)
 
 
 def _failed(event: Event, policy: Policy, counters: Counters) -> Decision:
@@ -150,30 +162,30 @@ def _timed_out(event: Event, policy: Policy, counters: Counters) -> Decision:
 
 def _user_retry(outcome: Outcome, error: str, event: Event, policy: Policy, counters: Counters) -> Decision:
     if event.should_not_retry or counters.app_retries >= policy.retries:
-        return Decision(outcome, None, counters.app_retries, counters.internal_retries, error=error)
+        return _end(outcome, counters, error=error)
     used = counters.app_retries + 1
     delay = retry_delay(policy, used, event.retry_after_ms)
-    return Decision(outcome, event.at + delay, used, counters.internal_retries, error=error)
+    return Decision(outcome, event.at + delay, used, counters.internal_retries, counters.evictions, error=error)
 
 
 def _cancelled(event: Event, policy: Policy, counters: Counters) -> Decision:
-    return Decision(Outcome.CANCELLED, None, counters.app_retries, counters.internal_retries)
+    return _end(Outcome.CANCELLED, counters)
 
 
 def _skipped(event: Event, policy: Policy, counters: Counters) -> Decision:
-    return Decision(Outcome.SKIPPED, None, counters.app_retries, counters.internal_retries, output='{"skipped":true}')
+    return _end(Outcome.SKIPPED, counters, output='{"skipped":true}')
 
 
 def _outrun(event: Event, policy: Policy, counters: Counters) -> Decision:
-    return Decision(Outcome.OUTRUN, None, counters.app_retries, counters.internal_retries)
+    return _end(Outcome.OUTRUN, counters)
 
 
 def _refused(event: Event, policy: Policy, counters: Counters) -> Decision:
-    return Decision(Outcome.FAILED, None, counters.app_retries, counters.internal_retries, error=event.payload)
+    return _end(Outcome.FAILED, counters, error=event.payload)
 
 
 def _schedule_timed_out(event: Event, policy: Policy, counters: Counters) -> Decision:
-    return Decision(Outcome.SCHEDULING_TIMED_OUT, None, counters.app_retries, counters.internal_retries)
+    return _end(Outcome.SCHEDULING_TIMED_OUT, counters)
 
 
 def _worker_lost(event: Event, policy: Policy, counters: Counters) -> Decision:
@@ -192,8 +204,26 @@ def _internal_retry(
     if counters.internal_retries >= policy.max_internal_retries:
         times = counters.internal_retries + 1
         error = f"The engine gave the task to a worker {times} times in vain. The last time {cause}."
-        return Decision(outcome, None, counters.app_retries, counters.internal_retries, error=error)
-    return Decision(outcome, event.at + delay, counters.app_retries, counters.internal_retries + 1)
+        return _end(outcome, counters, error=error)
+    used = counters.internal_retries + 1
+    return Decision(outcome, event.at + delay, counters.app_retries, used, counters.evictions)
+
+
+def _evicted(event: Event, policy: Policy, counters: Counters) -> Decision:
+    """The reason that the worker gave is kept as the result's error text (D-17.9)."""
+    return Decision(
+        Outcome.EVICTED,
+        inf,
+        counters.app_retries,
+        counters.internal_retries,
+        counters.evictions + 1,
+        error=event.payload or None,
+    )
+
+
+def _end(outcome: Outcome, counters: Counters, *, output: str | None = None, error: str | None = None) -> Decision:
+    """The task's end."""
+    return Decision(outcome, None, counters.app_retries, counters.internal_retries, counters.evictions, output, error)
 
 
 _WAITING = {
@@ -206,6 +236,7 @@ _TABLE = {
     (State.PENDING, EventKind.SKIPPED): _skipped,
     **{(State.BACKOFF, kind): handler for kind, handler in _WAITING.items()},
     **{(State.QUEUED, kind): handler for kind, handler in _WAITING.items()},
+    **{(State.EVICTED, kind): handler for kind, handler in _WAITING.items()},
     (State.QUEUED, EventKind.SCHEDULE_TIMED_OUT): _schedule_timed_out,
     (State.QUEUED, EventKind.REFUSED): _refused,
     (State.RUNNING, EventKind.COMPLETED): _completed,
@@ -215,4 +246,5 @@ _TABLE = {
     (State.RUNNING, EventKind.EXECUTION_TIMED_OUT): _timed_out,
     (State.RUNNING, EventKind.WORKER_LOST): _worker_lost,
     (State.RUNNING, EventKind.HAND_OVER_FAILED): _hand_over_failed,
+    (State.RUNNING, EventKind.EVICTED): _evicted,
 }

@@ -34,8 +34,9 @@ def _adopt(scheduler: TenantScheduler, loaded: LoadedRun) -> None:
         task_limits=[from_text(task.limits) for task in loaded.tasks] if loaded.version.has_limits else (),
         desired_worker=loaded.row.desired_worker,
     )
+    run.is_replayed = loaded.is_replayed
     run.is_reopened = loaded.row.is_reopened or loaded.is_replayed
-    is_active = any(task.worker_id is not None and task.ended is None for task in loaded.tasks)
+    is_active = any(task.ended is None and (task.worker_id is not None or task.is_evicted) for task in loaded.tasks)
     scheduler.gates.run_opened(run, is_active=is_active)
     run.ends = [loaded.end(index) if loaded.tasks[index].ended else None for index in range(len(loaded.tasks))]
     if loaded.version.sticky is not None:
@@ -47,10 +48,13 @@ def _adopt(scheduler: TenantScheduler, loaded: LoadedRun) -> None:
         if facts.outcome is not None or not facts.is_decided or (known is not None and known >= task.attempt):
             continue
         scheduler.forget(task.id, task.attempt - 1)
-        ready = run.ready(index, task.ready_at, task.attempt, task.app_retries, task.internal_retries)
+        counts = (task.attempt, task.app_retries, task.internal_retries, task.evictions)
+        ready = run.ready(index, task.ready_at, *counts)
         flight = flight_of(scheduler.tenant_id, task, ready)
         if flight is not None:
             scheduler.fly(flight)
         else:
-            scheduler.enqueue(ready)
+            scheduler.enqueue(ready, was_evicted=task.is_evicted)
+    if loaded.row.reopened_at is not None:
+        scheduler.runs.reopened(run.id, loaded.row.reopened_at)
     scheduler.runs.opened(run)

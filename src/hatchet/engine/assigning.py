@@ -218,4 +218,5 @@ def _row(one: Placed, now: float) -> NewAssignment:
         now + task.step.execution_timeout_seconds,
         batch.id if batch is not None else None,
         batch.reason if batch is not None else None,
+        task.evictions,
     )

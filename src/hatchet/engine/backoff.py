@@ -1,4 +1,7 @@
-"""Attempts that wait for their retry delay, ordered by when it ends (behaviour-core C-6.23)."""
+"""Attempts that wait for their retry delay, ordered by when it ends (behaviour-core C-6.23), and evicted ones.
+
+The delay of an evicted attempt has no end: it waits here until it is restored (behaviour-durable D-18).
+"""
 
 from __future__ import annotations
 
@@ -31,6 +34,8 @@ class Backoff:
     def push(self, task: ReadyTask) -> None:
         self._sequence += 1
         self._by_id[task.id] = task
+        if task.is_evicted:
+            return
         heapq.heappush(self._heap, (task.ready_at, self._sequence, task))
 
     def discard(self, task_id: str) -> ReadyTask | None:

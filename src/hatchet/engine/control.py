@@ -9,7 +9,7 @@ from hatchet.core.clock import Clock
 from hatchet.core.errors import NotFound
 from hatchet.core.ids import parse_uuid
 from hatchet.core.ready_task import ReadyTask
-from hatchet.core.transitions import Counters, Event, EventKind, State, decide
+from hatchet.core.transitions import Event, EventKind, State, decide
 from hatchet.engine.bus import Bus
 from hatchet.engine.dispatch import Dispatch
 from hatchet.engine.endings import Ending, Endings
@@ -177,9 +177,9 @@ class Control:
         flight = self._flights.get(task.id) or read
         if flight is not None and flight.task.attempt != task.attempt:
             flight = None
-        state = where or (State.RUNNING if flight is not None else State.QUEUED)
-        policy = policy_of(task, self._max_internal_retries)
-        decision = decide(state, event, policy, Counters(task.attempt, task.app_retries, task.internal_retries))
+        waits = State.EVICTED if task.is_evicted else State.QUEUED
+        state = where or (State.RUNNING if flight is not None else waits)
+        decision = decide(state, event, policy_of(task, self._max_internal_retries), task.counters)
         if decision is None:
             return None
         return _Cancel(asked, Ending(tenant_id, task, decision, event.at, started_at), flight)

@@ -143,7 +143,7 @@ CHECKS = (
     ),
     Check(
         "facts-without-task",
-        "assignments, starts, results, notes, replays and matches of tasks, and ends of runs, that do not exist",
+        "assignments, starts, results, notes, replays, restores, matches of tasks and ends of runs that do not exist",
         "Nothing reads them.",
         "deletes them",
     ),
@@ -155,9 +155,9 @@ CHECKS = (
     ),
     Check(
         "stale-reopened",
-        "replayed work that has ended again, and still holds the retention back",
+        "replayed or evicted work that has ended, and still holds the retention back",
         _WAIT,
-        "takes it from the list of what is open again",
+        "takes it from the list of what may be old and open",
     ),
     Check(
         "lost-replays",

@@ -15,7 +15,7 @@ from hatchet.core.run_tasks import SKIPPED_OUTPUT
 from hatchet.core.schedules import next_after
 from hatchet.core.statuses import Outcome as Ended
 from hatchet.core.statuses import RunStatus
-from hatchet.core.transitions import Counters, Event, EventKind, State, decide
+from hatchet.core.transitions import Event, EventKind, State, decide
 from hatchet.engine.bus import Bus
 from hatchet.engine.doctor_checks import GRACE_SECONDS, Found
 from hatchet.engine.memory import policy_of
@@ -108,8 +108,7 @@ class Mends:
         self, tenant_id: str, read: TaskState, task: ReadyTask, state: State, kind: EventKind
     ) -> list[NewResult]:
         now = self._clock.now()
-        counters = Counters(task.attempt, task.app_retries, task.internal_retries)
-        made = decide(state, Event(kind, now), policy_of(task, self._max_internal_retries), counters)
+        made = decide(state, Event(kind, now), policy_of(task, self._max_internal_retries), task.counters)
         if made is None:
             return []
         return [
@@ -125,6 +124,7 @@ class Mends:
                 made.retry_at,
                 made.app_retries,
                 made.internal_retries,
+                made.evictions,
             )
         ]
 
@@ -249,7 +249,7 @@ def _following(tenant_id: str, run: LoadedRun) -> list[NewResult]:
             continue
         output = SKIPPED_OUTPUT if task.outcome is Ended.SKIPPED else None
         end = (tenant_id, run.task_ids[index], task.attempt, task.outcome, output)
-        rows.append(NewResult(*end, None, None, task.ended_at, None, 0, 0))
+        rows.append(NewResult(*end, None, None, task.ended_at, None, 0, 0, task.evictions))
     return rows
 
 

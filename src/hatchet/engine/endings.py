@@ -24,6 +24,7 @@ from hatchet.engine.run_events import RunEvents
 from hatchet.engine.run_facts import task_result
 from hatchet.store.leases import HeldLease
 from hatchet.store.pool import Database
+from hatchet.store.runs import reopen
 from hatchet.store.tasks import NewResult, append_results
 
 _EVENTS = {
@@ -74,10 +75,17 @@ class Endings:
         self._run_events = run_events
         self._bus = bus
         self._writes: Batcher[Ending, bool] = Batcher("results", self._write, gap=flush_gap, maximum=flush_maximum)
+        self._evictions: Batcher[Ending, bool] = Batcher(
+            "evictions", self._write_evictions, gap=flush_gap, maximum=flush_maximum
+        )
 
     async def end(self, ending: Ending) -> bool:
         """Write the end of one attempt; True when it was the first, False when the attempt had ended already."""
         return await self._writes.submit(ending)
+
+    async def evict(self, ending: Ending) -> bool:
+        """Like :meth:`end` for an attempt that is evicted: with it its run is named among what may become old."""
+        return await self._evictions.submit(ending)
 
     async def end_all(self, endings: Sequence[Ending]) -> list[bool]:
         """Like :meth:`end` for several attempts, written together."""
@@ -91,6 +99,7 @@ class Endings:
 
     async def drain(self) -> None:
         """Wait for the writes that are under way, and give the connection back."""
+        await self._evictions.drain()
         await self._writes.drain()
         await self._writer.close()
 
@@ -99,6 +108,24 @@ class Endings:
             written = await append_results(self._writer, _rows(batch))
         except Unavailable:
             # The commit may have happened all the same: the rows tell, when they can be read again.
+            for ending in batch:
+                self._look_again(ending)
+            raise
+        return self._spread(batch, written)
+
+    async def _write_evictions(self, batch: Sequence[Ending]) -> list[bool]:
+        try:
+            async with self._database.transaction() as transaction:
+                written = await append_results(transaction, _rows(batch))
+                names: dict[str, dict[str, float]] = {}
+                for ending in batch:
+                    task = ending.task
+                    if (task.id, task.attempt) in written:
+                        names.setdefault(ending.tenant_id, {})[task.run_id or task.id] = ending.at
+                for tenant_id, ids in sorted(names.items()):
+                    # In one order everywhere, so that two writers never wait for each other.
+                    await reopen(transaction, tenant_id, sorted(ids), max(ids.values()))
+        except Unavailable:
             for ending in batch:
                 self._look_again(ending)
             raise
@@ -173,7 +200,7 @@ class Endings:
                 ending.tenant_id,
                 task.run_id or task.id,
                 task.id,
-                task.attempt,
+                task.retry_count,
                 task.step.definition.retries,
                 kind,
                 payload or "",
@@ -185,7 +212,9 @@ def _following(ending: Ending) -> ReadyTask | None:
     decision, task = ending.decision, ending.task
     if decision.retry_at is None:
         return None
-    return task.again(decision.retry_at, task.attempt + 1, decision.app_retries, decision.internal_retries)
+    return task.again(
+        decision.retry_at, task.attempt + 1, decision.app_retries, decision.internal_retries, decision.evictions
+    )
 
 
 def _rows(endings: Sequence[Ending]) -> list[NewResult]:
@@ -202,6 +231,7 @@ def _rows(endings: Sequence[Ending]) -> list[NewResult]:
             ending.decision.retry_at,
             ending.decision.app_retries,
             ending.decision.internal_retries,
+            ending.decision.evictions,
         )
         for ending in endings
     ]

@@ -185,7 +185,8 @@ class Gates:
     def run_opened(self, run: OpenRun, *, is_active: bool = False) -> None:
         """A run of several tasks is known; one that has begun has its place.
 
-        ``is_active``: a task of it is with a worker. Whether a run that was replayed has begun again only that tells.
+        ``is_active``: a task of it is with a worker, or evicted (D-19.6). Whether a run that was replayed has begun
+        again only that tells.
         """
         asks = run.limits.asks
         if run.limits.error is not None:
@@ -193,10 +194,10 @@ class Gates:
         if not asks or run.id in self._runs:
             return
         self._runs[run.id] = run
-        if is_active or (run.state.status() is RunStatus.RUNNING and not run.is_reopened):
+        if is_active or (run.state.status() is RunStatus.RUNNING and not run.is_replayed):
             self.concurrency.hold(run.id + RUN_SUFFIX, asks, _run_order(run))
         elif self.is_filling:
-            self._arriving.append((not run.is_reopened, _run_order(run), run))
+            self._arriving.append((not run.is_replayed, _run_order(run), run))
         else:
             self._apply(self._arrived(run))
 
@@ -325,8 +326,8 @@ class Gates:
             run.id + RUN_SUFFIX,
             run.limits.asks,
             _run_order(run),
-            is_first=not run.is_reopened,
-            is_urgent=run.is_reopened,
+            is_first=not run.is_replayed,
+            is_urgent=run.is_replayed,
         )
 
     def _apply(self, verdict: Verdict) -> None:

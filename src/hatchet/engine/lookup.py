@@ -48,9 +48,9 @@ class Lookup:
         return {run_id: payload.additional_metadata for run_id, payload in found.items() if payload.additional_metadata}
 
     async def attempt_of(self, tenant_id: str, task_id: str) -> int | None:
-        """The current attempt of a task, counted from 0; None when the tenant has no such task."""
+        """The current attempt of a task, counted from 0 without evictions; None when the tenant has no such task."""
         flight = self._flights.get(task_id)
         if flight is not None and flight.tenant_id == tenant_id:
-            return flight.task.attempt
+            return flight.task.retry_count
         states = await self._rebuild.states(tenant_id, [task_id])
-        return states[0][0].attempt if states else None
+        return states[0][0].retry_count if states else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from hatchet.core.held import Pause
 from hatchet.core.messages import EventRecord
@@ -11,6 +11,9 @@ from hatchet.core.payloads import TaskPayload
 from hatchet.core.ready_task import ReadyTask
 from hatchet.core.transitions import Counters, Decision, Policy
 from hatchet.engine.open_runs import OpenRun
+
+if TYPE_CHECKING:
+    from hatchet.engine.durable_waits import DurableWaits
 
 
 class Stream(Protocol):
@@ -47,6 +50,7 @@ class Flight:
         "doubted_at",
         "is_confirmed",
         "is_released",
+        "is_walking",
         "sent_on",
         "started_at",
         "task",
@@ -70,13 +74,14 @@ class Flight:
         """The session on which it was sent; None when this process has not sent it."""
         self.batch: Batch | None = None
         """The batch in which it was given to its worker."""
+        self.is_walking = False
+        """Whether its durable log was begun here."""
         self.doubted_at: float | None = None
         """Since when its worker, back on another session, could have confirmed it and has not."""
 
     @property
     def counters(self) -> Counters:
-        task = self.task
-        return Counters(task.attempt, task.app_retries, task.internal_retries)
+        return self.task.counters
 
 
 class Flights:
@@ -153,6 +158,11 @@ class PayloadCache:
 class Owner(Protocol):
     """What the rest of an instance tells the scheduler of a tenant, when that scheduler runs here."""
 
+    @property
+    def durable(self) -> DurableWaits:
+        """What the tenant's durable tasks wait for."""
+        ...
+
     def accepted(self, tasks: list[ReadyTask]) -> None:
         """New tasks were committed."""
         ...
@@ -171,6 +181,10 @@ class Owner(Protocol):
 
     def pushed(self, records: list[EventRecord]) -> None:
         """Events were committed."""
+        ...
+
+    def restored(self, attempts: Mapping[str, int], at: float) -> None:
+        """Evicted attempts (by task id) were queued again, and that is committed."""
         ...
 
     def touched(self, task_ids: list[str]) -> None:

@@ -21,6 +21,7 @@ class OpenRun:
         "ends",
         "id",
         "is_reopened",
+        "is_replayed",
         "labels",
         "limits",
         "met",
@@ -72,9 +73,12 @@ class OpenRun:
         self.workers: dict[int, str] = {}
         """Task number to the worker that it was given to; kept for sticky runs."""
         self.is_reopened = False
-        """Whether it was replayed: its name is in the list of what is open again."""
+        """Whether it was replayed or a task of it was evicted: its name is in the list of what may be old and open."""
+        self.is_replayed = False
 
-    def ready(self, index: int, ready_at: float, attempt: int = 0, app: int = 0, internal: int = 0) -> ReadyTask:
+    def ready(
+        self, index: int, ready_at: float, attempt: int = 0, app: int = 0, internal: int = 0, evictions: int = 0
+    ) -> ReadyTask:
         """An attempt of one of its tasks."""
         step = self.version.tasks[index]
         return ReadyTask(
@@ -90,6 +94,7 @@ class OpenRun:
             labels=merged(step.definition.worker_labels, self.labels),
             limits=self.task_limits[index] if self.task_limits else NONE,
             desired_worker=self._desired_worker(index),
+            evictions=evictions,
         )
 
     def _desired_worker(self, index: int) -> str | None:

@@ -73,7 +73,7 @@ def _action(flight: Flight, sent: Input, kind: ActionKind) -> Action:
         action=step.definition.action,
         workflow_id=version.workflow_id,
         version_id=version.id,
-        retry_count=task.attempt,
+        retry_count=task.retry_count,
         priority=task.priority,
         payload=sent.text,
         additional_metadata=payload.additional_metadata,
@@ -82,4 +82,5 @@ def _action(flight: Flight, sent: Input, kind: ActionKind) -> Action:
         parent_task_id=payload.parent_task_id,
         child_index=payload.child_index,
         child_key=payload.child_key,
+        invocation=task.invocation if step.definition.is_durable else None,
     )

@@ -64,6 +64,11 @@ class Subscription:
         self._wanted.update(normal)
         self._results.watch(self, normal)
 
+    def drop(self, run_ids: Sequence[str]) -> None:
+        """Ask for these no longer."""
+        self._wanted.difference_update(run_ids)
+        self._results.unwatch(self, run_ids)
+
     async def close(self) -> None:
         """Stop listening; nothing is delivered afterwards."""
         self._results.unwatch(self, self._wanted)

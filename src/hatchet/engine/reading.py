@@ -60,6 +60,7 @@ class Reading:
             status=status,
             output=state.output if status is RunStatus.COMPLETED else None,
             error=(state.error or "") if status is RunStatus.FAILED else None,
+            is_evicted=state.is_evicted,
         )
         return _details(task_id, payload, status, [detail])
 
@@ -140,6 +141,7 @@ def _task_detail(run: LoadedRun, index: int) -> TaskDetail:
         status=status,
         output=end.output if end is not None and status is RunStatus.COMPLETED else None,
         error=(end.error or "") if end is not None and status is RunStatus.FAILED else None,
+        is_evicted=end is None and run.tasks[index].is_evicted,
     )
 
 
@@ -147,6 +149,8 @@ def _facts(row: Row, before: AttemptFacts | None) -> AttemptFacts:
     ready_at = before.retry_at if before is not None and before.retry_at is not None else row["inserted_at"]
     if row["replayed_at"] is not None:
         ready_at = row["replayed_at"]
+    elif before is not None and before.outcome is Outcome.EVICTED:
+        ready_at = row["restored_at"]
     outcome = row["outcome"]
     return AttemptFacts(
         attempt=row["attempt"],
@@ -161,4 +165,6 @@ def _facts(row: Row, before: AttemptFacts | None) -> AttemptFacts:
         error=row["error"],
         notes=tuple((kind, float(at), message) for kind, at, message in orjson.loads(row["notes"])),
         batch_reason=row["batch_reason"],
+        restored_at=row["restored_at"],
+        restore_cause=row["restore_cause"] or "",
     )

@@ -86,6 +86,7 @@ def _task(state: TaskState, version: StoredVersion) -> ReadyTask:
         attempt=state.attempt,
         app_retries=state.app_retries,
         internal_retries=state.internal_retries,
+        evictions=state.evictions,
     )
 
 
@@ -101,6 +102,7 @@ def ready_task(
     attempt: int = 0,
     app_retries: int = 0,
     internal_retries: int = 0,
+    evictions: int = 0,
     limits: str | None = None,
     desired_worker: str | None = None,
 ) -> ReadyTask:
@@ -120,6 +122,7 @@ def ready_task(
         labels=merged(step.definition.worker_labels, wanted),
         limits=from_text(limits),
         desired_worker=desired_worker,
+        evictions=evictions,
     )
 
 

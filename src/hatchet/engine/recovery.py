@@ -26,10 +26,9 @@ from hatchet.store.runs import open_runs, reopened, resolve_ids
 log = structlog.get_logger("hatchet.engine")
 
 PAGE = 20_000
-NOTHING = lowest_at(0)
-
-
 RUN_PAGE = 500
+REOPENED_PAGE = 1000
+NOTHING = lowest_at(0)
 
 
 async def recover(
@@ -51,13 +50,16 @@ async def recover(
     running = await _tasks(registration, open_rows, "assigned_at")
     for row, task in zip(open_rows, running, strict=True):
         scheduler.fly(_flight(tenant_id, row, task))
-    retry_rows = await database.fetch("task_open_retries", tenant_id, since)
+    retry_rows = await _known(registration, await database.fetch("task_open_retries", tenant_id, since))
     retries = await _tasks(registration, retry_rows, "ready_at")
+    for row, task in zip(retry_rows, retries, strict=True):
+        if row["is_evicted"]:
+            # It never left its groups (D-19.6).
+            scheduler.gates.holds(task)
     waiting = await _load_waiting(scheduler, database, registration, since, retries)
-    again = await reopened(database, tenant_id)
     scheduler.loaded()
     runs = await _load_runs(scheduler, database, run_facts, since)
-    await _load_reopened(scheduler, database, rebuild, run_facts, again)
+    named = await _load_reopened(scheduler, database, rebuild, run_facts)
     scheduler.filled()
     log.info(
         "scheduling for a tenant",
@@ -67,7 +69,7 @@ async def recover(
         retrying=len(retry_rows),
         waiting=waiting,
         runs=runs,
-        replayed=len(again),
+        named=named,
     )
 
 
@@ -83,21 +85,43 @@ async def _load_runs(scheduler: TenantScheduler, database: Database, run_facts: 
         cursor = run_ids[-1]
 
 
-async def _load_reopened(
+async def _load_reopened(scheduler: TenantScheduler, database: Database, rebuild: Rebuild, run_facts: RunFacts) -> int:
+    """What was replayed or evicted may be older than everything else; how many names there are."""
+    cursor, count = NOTHING, 0
+    while True:
+        names = await reopened(database, scheduler.tenant_id, cursor, REOPENED_PAGE)
+        for name, at in names.items():
+            scheduler.runs.reopened(name, at)
+        unknown = [name for name in names if not scheduler.knows(name)]
+        if unknown:
+            await _load_named(scheduler, database, rebuild, run_facts, unknown)
+        count += len(names)
+        if len(names) < REOPENED_PAGE:
+            return count
+        cursor = list(names)[-1]
+
+
+async def _load_named(
     scheduler: TenantScheduler, database: Database, rebuild: Rebuild, run_facts: RunFacts, ids: Sequence[str]
 ) -> None:
-    """What was replayed may be older than everything else."""
     tenant_id = scheduler.tenant_id
     resolved = await resolve_ids(database, tenant_id, ids)
-    adopt(scheduler, await run_facts.load(tenant_id, [one.id for one in resolved if one.is_run]))
-    plain = [one.id for one in resolved if one.run_id is None]
-    for state, task in await rebuild.states(tenant_id, plain):
-        scheduler.runs.reopened(task.id, state.opened_at)
+    with scheduler.meanwhile.reading() as ended:
+        loaded = await run_facts.load(tenant_id, [one.id for one in resolved if one.is_run])
+        states = await rebuild.states(tenant_id, [one.id for one in resolved if one.run_id is None])
+    adopt(scheduler, [run for run in loaded if run.row.id not in ended])
+    for state, task in states:
         if state.ended is not None:
             scheduler.runs.closed(task.id)
+        elif state.id in ended:
+            # Something was heard of it while its rows were read: they are read again.
+            scheduler.touched([state.id])
         elif not scheduler.knows(task.id):
             flight = flight_of(tenant_id, state, task)
-            scheduler.fly(flight) if flight is not None else scheduler.enqueue(task)
+            if flight is not None:
+                scheduler.fly(flight)
+            else:
+                scheduler.enqueue(task, was_evicted=state.is_evicted)
 
 
 async def _load_waiting(
@@ -148,6 +172,7 @@ async def _tasks(registration: Registration, rows: Sequence[Row], ready_column: 
             attempt=row["attempt"] if has_attempts else 0,
             app_retries=row["app_retries"] if has_attempts else 0,
             internal_retries=row["internal_retries"] if has_attempts else 0,
+            evictions=row["evictions"] if has_attempts else 0,
         )
         for row in await _known(registration, rows)
     ]

@@ -8,12 +8,17 @@ from dataclasses import dataclass
 from hatchet.core.clock import Clock
 from hatchet.core.ids import parse_uuid
 from hatchet.engine.bus import Bus
+from hatchet.engine.evicting import Evicting
 from hatchet.engine.memory import Owners
 from hatchet.engine.publish import Results
 from hatchet.engine.rebuild import Rebuild
 from hatchet.engine.run_facts import LoadedRun, RunFacts
 from hatchet.store.pool import Database
 from hatchet.store.runs import append_replays, reopen, resolve_ids
+from hatchet.store.tasks import TaskState
+
+RESTORED = "Restored by a replay"
+"""What the history of an evicted task says (D-18.2)."""
 
 
 @dataclass(slots=True, frozen=True)
@@ -37,6 +42,7 @@ class Replay:
         rebuild: Rebuild,
         run_facts: RunFacts,
         results: Results,
+        evicting: Evicting,
         bus: Bus,
         clock: Clock,
     ) -> None:
@@ -45,6 +51,7 @@ class Replay:
         self._rebuild = rebuild
         self._run_facts = run_facts
         self._results = results
+        self._evicting = evicting
         self._bus = bus
         self._clock = clock
         bus.on("replayed", self._heard)
@@ -54,31 +61,32 @@ class Replay:
 
         A run's id means all its tasks, a task's id that task and all below it (C-15.9). What has not ended is left
         alone, and so is a run in which some task does not exist yet (C-15.10); unknown ids are ignored. Committed when
-        this returns; the tasks start as soon as there are workers.
+        this returns; the tasks start as soon as there are workers. What is evicted is restored (D-22.3).
         """
         wanted = list(dict.fromkeys(normal for normal in map(parse_uuid, ids) if normal is not None))
         resolved = await resolve_ids(self._database, tenant_id, wanted)
-        openings = await self._of_tasks(tenant_id, [one.id for one in resolved if one.run_id is None])
+        states = await self._states(tenant_id, [one.id for one in resolved if one.run_id is None])
+        openings = _of_tasks(states)
+        evicted: dict[str, tuple[str, ...]] = {state.id: (state.id,) for state in states if state.is_evicted}
         by_run: dict[str, list[str]] = {}
         for one in resolved:
             if one.run_id is not None:
                 by_run.setdefault(one.run_id, []).append(one.id)
         for run in await self._run_facts.load(tenant_id, list(by_run)) if by_run else []:
             openings.extend(_of_run(run, by_run[run.row.id]))
-        if not openings:
-            return []
-        opened = await self._write(tenant_id, openings)
-        self._tell(tenant_id, opened)
-        asked = {name for opening in opened for name in opening.asked}
+            evicted |= _evicted_of(run, by_run[run.row.id])
+        asked: set[str] = set()
+        if openings:
+            opened = await self._write(tenant_id, openings)
+            self._tell(tenant_id, opened)
+            asked = {name for opening in opened for name in opening.asked}
+        if evicted:
+            restored = await self._evicting.restore(tenant_id, list(evicted), RESTORED)
+            asked |= {name for task_id in restored for name in evicted[task_id]}
         return [name for name in wanted if name in asked]
 
-    async def _of_tasks(self, tenant_id: str, task_ids: Sequence[str]) -> list[_Opening]:
-        states = await self._rebuild.states(tenant_id, task_ids) if task_ids else []
-        return [
-            _Opening((state.id,), state.id, state.id, state.attempt + 1, True)
-            for state, _ in states
-            if state.ended is not None
-        ]
+    async def _states(self, tenant_id: str, task_ids: Sequence[str]) -> list[TaskState]:
+        return [state for state, _ in await self._rebuild.states(tenant_id, task_ids)] if task_ids else []
 
     async def _write(self, tenant_id: str, openings: Sequence[_Opening]) -> list[_Opening]:
         at = self._clock.now()
@@ -105,6 +113,25 @@ class Replay:
         ids = message.get("ids")
         if isinstance(ids, list):
             self._results.forget(map(str, ids))
+
+
+def _of_tasks(states: Sequence[TaskState]) -> list[_Opening]:
+    """The attempts to open of tasks that are runs of their own."""
+    return [
+        _Opening((state.id,), state.id, state.id, state.attempt + 1, True)
+        for state in states
+        if state.ended is not None
+    ]
+
+
+def _evicted_of(run: LoadedRun, asked: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """The evicted tasks of one run that somebody wants again, each with the ids by which it was asked for."""
+    found: dict[str, tuple[str, ...]] = {}
+    for index, task in enumerate(run.tasks):
+        names = tuple(name for name in asked if name in (run.row.id, task.id))
+        if names and task.is_evicted and run.state.tasks[index].outcome is None:
+            found[task.id] = names
+    return found
 
 
 def _of_run(run: LoadedRun, asked: Iterable[str]) -> list[_Opening]:

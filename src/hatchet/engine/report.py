@@ -13,6 +13,7 @@ import structlog
 
 from hatchet.core.clock import Clock
 from hatchet.core.errors import HatchetError, InvalidArgument
+from hatchet.core.ids import parse_uuid
 from hatchet.core.json_texts import check_json
 from hatchet.core.messages import ReportKind, TaskReport
 from hatchet.core.transitions import Event, EventKind, State, decide
@@ -21,6 +22,7 @@ from hatchet.engine.endings import Ending, Endings
 from hatchet.engine.memory import Flight, Flights, policy_of
 from hatchet.engine.rebuild import Rebuild, flight_of
 from hatchet.engine.run_events import RunEvents
+from hatchet.engine.workers import Workers
 from hatchet.store.pool import Database
 from hatchet.store.tasks import NewStart, append_starts
 
@@ -46,6 +48,7 @@ class Reports:
         endings: Endings,
         rebuild: Rebuild,
         run_events: RunEvents,
+        workers: Workers,
         clock: Clock,
         *,
         max_internal_retries: int,
@@ -55,6 +58,7 @@ class Reports:
         self._endings = endings
         self._rebuild = rebuild
         self._run_events = run_events
+        self._workers = workers
         self._clock = clock
         self._max_internal_retries = max_internal_retries
         self._starts: list[NewStart] = []
@@ -83,7 +87,7 @@ class Reports:
         read = await self._read(tenant_id, unknown)
         endings: list[Ending] = []
         for report, flight in known:
-            ending = self._taken(report, flight or _about(report, read.get(report.task_id)))
+            ending = self._taken(report, flight or self._about(report, read.get(report.task_id)))
             if ending is not None:
                 endings.append(ending)
         self.late += (await self._endings.end_all(endings)).count(False)
@@ -93,7 +97,24 @@ class Reports:
     def _known(self, tenant_id: str, report: TaskReport) -> Flight | None:
         """The running attempt that the report is about, if this instance holds it."""
         flight = self._flights.get(report.task_id)
-        return _about(report, flight) if flight is not None and flight.tenant_id == tenant_id else None
+        return self._about(report, flight) if flight is not None and flight.tenant_id == tenant_id else None
+
+    def _about(self, report: TaskReport, flight: Flight | None) -> Flight | None:
+        """``flight`` if the report is about it, None if it is about an earlier attempt.
+
+        Evictions leave the retry count as it is, so of a durable task only its present worker counts (D-16.7).
+        """
+        found = _of_attempt(report, flight)
+        if found is not None and found.task.step.definition.is_durable and not self._is_from(report, found):
+            return None
+        return found
+
+    def _is_from(self, report: TaskReport, flight: Flight) -> bool:
+        """Whether the worker that has the attempt says it; TypeScript sends the worker's name (C-5.24)."""
+        if report.worker_id in (None, flight.worker_id):
+            return True
+        record = self._workers.get(flight.worker_id)
+        return parse_uuid(report.worker_id or "") is None and (record is None or record.row.name == report.worker_id)
 
     def _taken(self, report: TaskReport, flight: Flight | None) -> Ending | None:
         """What is left to write of a report: the end of its attempt, or nothing."""
@@ -116,7 +137,7 @@ class Reports:
         """The running attempt that the report is about, according to the rows; None when there is none (any more)."""
         read = await self._read(tenant_id, [report])
         _check_known(report, read)
-        return _about(report, read.get(report.task_id))
+        return self._about(report, read.get(report.task_id))
 
     async def _read(self, tenant_id: str, reports: Sequence[TaskReport]) -> dict[str, Flight | None]:
         """The running attempts of the tenant's tasks among those reported on, by task id; None where there is none."""
@@ -135,7 +156,7 @@ class Reports:
             flight.tenant_id,
             task.run_id or task.id,
             task.id,
-            task.attempt,
+            task.retry_count,
             task.step.definition.retries,
             flight.started_at,
         )
@@ -185,8 +206,8 @@ class Reports:
         return [None] * len(batch)
 
 
-def _about(report: TaskReport, flight: Flight | None) -> Flight | None:
-    """``flight`` if the report is about it, None if it is about an earlier attempt.
+def _of_attempt(report: TaskReport, flight: Flight | None) -> Flight | None:
+    """``flight`` if the report names its attempt.
 
     The batch tells the attempt, because clients do not count the retries of a batch's items (C-16.27). Who names
     another batch and no attempt cannot mean this one.
@@ -196,8 +217,8 @@ def _about(report: TaskReport, flight: Flight | None) -> Flight | None:
     if report.batch_id is not None:
         if flight.batch is not None and flight.batch.id == report.batch_id:
             return flight
-        return flight if report.retry_count == flight.task.attempt else None
-    return flight if report.retry_count in (None, flight.task.attempt) else None
+        return flight if report.retry_count == flight.task.retry_count else None
+    return flight if report.retry_count in (None, flight.task.retry_count) else None
 
 
 def _check_known(report: TaskReport, read: Mapping[str, Flight | None]) -> None:

@@ -68,7 +68,7 @@ class RunBook:
         self._closed = closed
         self._mine: dict[str, OpenRun] = {}
         self._reopened: dict[str, float] = {}
-        """What was replayed, and when."""
+        """What was replayed or evicted, and when."""
         self._unsettled: dict[str, list[int]] = {}
         """Tasks that have ended, by run, and of which nothing followed yet."""
         self._sleeps = Sleeps(clock, self._woken)
@@ -107,12 +107,26 @@ class RunBook:
         self.advance(run, run.state.undecided())
 
     def reopened(self, id: str, at: float) -> None:  # noqa: A002
-        """A run, or a task that is a run of its own, was replayed: it is named in the list of what is open again."""
-        self._reopened[id] = at
+        """A run, or a task that is a run of its own, was replayed, or was evicted then: it is named in the list of what
+        may be old and open.
+        """
+        self._reopened[id] = max(at, self._reopened.get(id, 0.0))
         self._results.forget([id])
 
+    def evicted(self, task: ReadyTask, at: float) -> None:
+        """A task was evicted (D-17.8): with that its run was named in the list of what may be old and open."""
+        run = self._mine.get(task.run_id or "")
+        if run is not None:
+            run.is_reopened = True
+        if run is not None or task.run_id is None:
+            self.reopened(task.run_id or task.id, at)
+
+    def is_named(self, task: ReadyTask) -> bool:
+        """Whether a take-over finds the task by that list, however old it is."""
+        return (task.run_id or task.id) in self._reopened
+
     def closed(self, id: str) -> None:  # noqa: A002
-        """It has ended; if it was replayed, its name goes from that list, unless it was replayed once more."""
+        """It has ended; if it is named in that list, its name goes, unless it was replayed once more."""
         replayed_at = self._reopened.pop(id, None)
         if replayed_at is not None:
             self._writes.add(Closed(id, replayed_at))
@@ -158,7 +172,7 @@ class RunBook:
         """A further attempt of a task is open."""
         run = self._mine.get(task.run_id or "")
         if run is not None:
-            run.state.retried(task.step.index, task.attempt)
+            run.state.retried(task.step.index, task.attempt, task.evictions)
 
     def advance(self, run: OpenRun, indexes: Iterable[int]) -> None:
         """Decide these tasks of a run, and do what that decides."""
@@ -170,7 +184,8 @@ class RunBook:
                 self._sleeps.forget(run.id, index)
             if decision.verdict is Verdict.QUEUE:
                 run.met[index] = decision.met
-                self._enqueue(run.ready(index, decision.at, run.state.tasks[index].attempt))
+                facts = run.state.tasks[index]
+                self._enqueue(run.ready(index, decision.at, facts.attempt, evictions=facts.evictions))
             elif decision.verdict is Verdict.WAIT:
                 self._wait(run, index, decision)
             else:
@@ -252,17 +267,27 @@ class RunBook:
         is_skipped = decision.verdict is Verdict.SKIP
         outcome = Outcome.SKIPPED if is_skipped else Outcome.CANCELLED
         output = SKIPPED_OUTPUT if is_skipped else None
-        task_id, attempt = run.task_ids[index], run.state.tasks[index].attempt
+        task_id, facts = run.task_ids[index], run.state.tasks[index]
+        attempt, evictions = facts.attempt, facts.evictions
         error = decision.reason or None
         end = TaskEnd(outcome, output, error)
         self._runs.keep_end(run, index, end)
-        row = NewResult(self._tenant_id, task_id, attempt, outcome, output, error, None, decision.at, None, 0, 0)
+        row = NewResult(
+            self._tenant_id, task_id, attempt, outcome, output, error, None, decision.at, None, 0, 0, evictions
+        )
         if not self._writes.add(row):
             return
         step = run.version.tasks[index]
         kind = RunEventKind.COMPLETED if is_skipped else RunEventKind.CANCELLED
         self._run_events.attempt_ended(
-            self._tenant_id, run.id, task_id, attempt, step.definition.retries, kind, output or "", decision.at
+            self._tenant_id,
+            run.id,
+            task_id,
+            attempt - evictions,
+            step.definition.retries,
+            kind,
+            output or "",
+            decision.at,
         )
         self._results.task_ended(self._tenant_id, run.id, task_id, step.definition.readable_id, end, decision.at)
 

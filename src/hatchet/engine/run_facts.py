@@ -66,6 +66,7 @@ class LoadedRun:
         return TaskFacts(
             opened_at=task.opened_at,
             attempt=task.attempt,
+            evictions=task.evictions,
             # A retry follows an attempt that ran; what a replay opened may have to wait anew.
             is_decided=task.ended is not None or is_assigned or (task.attempt > 0 and not task.waits_anew),
             is_seen=task.ended is not None or is_assigned or task.attempt > 0,
@@ -101,6 +102,7 @@ class LoadedRun:
             run_id=self.row.id,
             labels=merged(step.definition.worker_labels, labels),
             limits=from_text(task.limits),
+            evictions=task.evictions,
         )
 
     def finished(self) -> RunFinished:

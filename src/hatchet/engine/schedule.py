@@ -26,6 +26,7 @@ from hatchet.core.transitions import Decision
 from hatchet.engine.assigning import Assigning, Deliverer
 from hatchet.engine.backoff import Backoff
 from hatchet.engine.batcher import Pace
+from hatchet.engine.durable_waits import DurableWaits
 from hatchet.engine.gates import Gates
 from hatchet.engine.limit_rows import LimitRows
 from hatchet.engine.meanwhile import Meanwhile
@@ -42,8 +43,8 @@ log = structlog.get_logger("hatchet.engine")
 
 RETRY_SECONDS = 0.2
 SHORTEST_DELAY, LONGEST_DELAY = 0.001, 60.0
-KEEPS_PLACES = (Outcome.REASSIGNED, Outcome.COULD_NOT_SEND)
-"""An attempt that went back by the engine's own doing never left its groups (C-9.26)."""
+KEEPS_PLACES = (Outcome.REASSIGNED, Outcome.COULD_NOT_SEND, Outcome.EVICTED)
+"""What went back by the engine's own doing never left its groups (C-9.26), nor does what is evicted (D-19.6)."""
 
 
 class TenantScheduler:
@@ -61,6 +62,7 @@ class TenantScheduler:
         dispatch: Deliverer,
         clock: Clock,
         make_runs: Callable[[TenantScheduler], RunBook],
+        make_durable: Callable[[TenantScheduler], DurableWaits],
         verdicts: Verdicts,
         notes: TaskNotes,
         ids: Ids,
@@ -116,6 +118,8 @@ class TenantScheduler:
         )
         self.runs = make_runs(self)
         """The open runs of several tasks."""
+        self.durable = make_durable(self)
+        """What durable tasks wait for."""
 
     # What the rest of the instance tells (hatchet.engine.memory.Owner) ---------------------------------------------
 
@@ -147,6 +151,9 @@ class TenantScheduler:
             if decision.outcome not in KEEPS_PLACES:
                 self.gates.gave_up(task.id)
             self.runs.retried(following)
+            if decision.outcome is Outcome.EVICTED:
+                self.runs.evicted(following, at)
+                self.durable.evicted(following.id)
             self.enqueue(following)
         else:
             self.gates.left(task.id)
@@ -154,6 +161,10 @@ class TenantScheduler:
         self.look()
 
     def _ended_for_good(self, task: ReadyTask, decision: Decision, at: float) -> None:
+        self.durable.forget(task.id)
+        if task.evictions:
+            # Whoever evicted it may have been another instance, of which nothing was heard yet.
+            self.runs.evicted(task, at)
         if task.run_id is None:
             self.runs.closed(task.id)
         elif task.run_id in self.runs:
@@ -174,6 +185,18 @@ class TenantScheduler:
             self._early_events.extend(records)
         else:
             self.runs.waits.pushed(records)
+            self.durable.pushed(records)
+
+    def restored(self, attempts: Mapping[str, int], at: float) -> None:
+        for task_id, attempt in attempts.items():
+            task = self.backoff.get(task_id)
+            if task is not None and task.is_evicted and task.attempt == attempt:
+                self.backoff.discard(task_id)
+                self.enqueue(task.again(at, attempt, task.app_retries, task.internal_retries, task.evictions))
+            else:
+                # It was evicted a moment ago elsewhere, or is being read: the rows tell.
+                self.touched_ids.add(task_id)
+        self.look()
 
     def touched(self, task_ids: list[str]) -> None:
         self.touched_ids.update(task_ids)
@@ -258,8 +281,15 @@ class TenantScheduler:
 
     # What recovery and the watch do ---------------------------------------------------------------------------------
 
-    def enqueue(self, task: ReadyTask) -> None:
-        """Put an attempt where it belongs: the queue, the wait for its delay, or the wait for the end of a pause."""
+    def enqueue(self, task: ReadyTask, *, was_evicted: bool = False) -> None:
+        """Put an attempt where it belongs: the queue, the wait for its delay, or the wait for the end of a pause.
+
+        ``was_evicted``: it was read back, and follows an eviction: it never left its groups (D-19.6).
+        """
+        if was_evicted:
+            self.gates.holds(task)
+            self.durable.evicted(task.id)
+        self._follow_log(task)
         if task.ready_at <= self._clock.now():
             self.gates.enter(task)
         else:
@@ -270,10 +300,16 @@ class TenantScheduler:
         """An attempt is with a worker: it occupies that worker's units unless its slot was released."""
         self.flying[flight.task.id] = flight
         self._flights.put(flight)
+        self._follow_log(flight.task)
         self.gates.holds(flight.task)
         self.runs.given(flight.task, flight.worker_id)
         if not flight.is_released:
             self._occupy(flight, self.pool.get(flight.worker_id))
+
+    def _follow_log(self, task: ReadyTask) -> None:
+        """A durable task is open: what it waits for is in the rows, unless it is known here. A new one has no log."""
+        if task.step.definition.is_durable and (task.attempt or self.is_loading) and not self.durable.knows(task.id):
+            self.durable.load([task.id])
 
     def forget(self, task_id: str, attempt: int) -> None:
         """The attempt is over: out of the queues, its units free."""
@@ -288,6 +324,11 @@ class TenantScheduler:
             task = waits.get(task_id)
             if task is not None and task.attempt <= attempt:
                 waits.discard(task_id)
+
+    def is_evicted(self, task_id: str) -> bool:
+        """Whether the task waits here for its restore."""
+        task = self.backoff.get(task_id)
+        return task is not None and task.is_evicted
 
     def attempt_of(self, task_id: str) -> int | None:
         """The attempt of a task that is known here."""
@@ -314,7 +355,8 @@ class TenantScheduler:
     def filled(self) -> None:
         """All rows are read: who waits for places may have them now."""
         for task in self.backoff:
-            self.gates.delayed(task)
+            if not task.is_evicted:
+                self.gates.delayed(task)
         self.gates.filled()
 
     def loaded(self) -> None:
@@ -348,6 +390,7 @@ class TenantScheduler:
                 await task
         await self._verdicts.stop()
         await self.runs.stop()
+        await self.durable.stop()
 
     async def _run(self) -> None:
         # A pass that finds the lease lost stops its own scheduler.

@@ -159,12 +159,18 @@ class Trigger:
                 found.append(Refusal(item, error))
         return found
 
-    async def write(self, transaction: Connected, prepared: Sequence[Prepared]) -> Accepted:
-        """Write runs in a transaction of the caller; those that the answer names were not created (C-4.13, C-4.41)."""
+    async def write(
+        self, transaction: Connected, prepared: Sequence[Prepared], *, claims_children: bool = True
+    ) -> Accepted:
+        """Write runs in a transaction of the caller; those that the answer names were not created (C-4.13, C-4.41).
+
+        ``claims_children``: a child whose name among its parent's children is taken is not created. A durable task's
+        log knows better, because its children may be spawned anew on a branch (behaviour-durable D-13.8).
+        """
         now = self._clock.now()
         work = [one.work for one in prepared]
         released = await released_holders(transaction, self._run_facts, work, now)
-        return await accept_in(transaction, self._instance_id, work, now, released)
+        return await accept_in(transaction, self._instance_id, work, now, released, claims_children=claims_children)
 
     def committed(self, prepared: Sequence[Prepared], accepted: Accepted) -> None:
         """The transaction of :meth:`write` is committed: the owners hear of the new runs."""

@@ -14,7 +14,7 @@ import structlog
 from hatchet.core.clock import Clock
 from hatchet.core.errors import Unavailable
 from hatchet.core.ready_task import ReadyTask
-from hatchet.core.transitions import Counters, Event, EventKind, State, decide
+from hatchet.core.transitions import Event, EventKind, State, decide
 from hatchet.engine.control import Control
 from hatchet.engine.endings import Ending, Endings
 from hatchet.engine.memory import policy_of
@@ -88,7 +88,6 @@ class Verdicts:
 
     def _refusal(self, task: ReadyTask, error: str) -> Ending:
         event = Event(EventKind.REFUSED, self._clock.now(), error)
-        counters = Counters(task.attempt, task.app_retries, task.internal_retries)
-        decision = decide(State.QUEUED, event, policy_of(task, self._max_internal_retries), counters)
+        decision = decide(State.QUEUED, event, policy_of(task, self._max_internal_retries), task.counters)
         assert decision is not None
         return Ending(self._tenant_id, task, decision, event.at)

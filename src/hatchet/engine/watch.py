@@ -12,7 +12,7 @@ from hatchet.core.clock import Clock
 from hatchet.core.ids import lowest_at, time_of
 from hatchet.core.ready_task import ReadyTask
 from hatchet.core.statuses import Outcome
-from hatchet.core.transitions import Counters, Event, EventKind, State, decide
+from hatchet.core.transitions import Event, EventKind, State, decide
 from hatchet.engine.adoption import adopt
 from hatchet.engine.bus import Bus
 from hatchet.engine.component import Loop
@@ -30,7 +30,7 @@ from hatchet.engine.workers import Workers
 from hatchet.store.leases import raise_watermark
 from hatchet.store.pool import Database
 from hatchet.store.runs import open_runs_of_others, runs_between
-from hatchet.store.tasks import TaskState
+from hatchet.store.tasks import TaskState, restored_since
 
 TURN_SECONDS = 0.5
 LOST_SECONDS = 30.0
@@ -104,7 +104,9 @@ class Watch(Loop):
             self._check_some(now)
         await self._reconcile()
         self._scheduler.runs.tick()
+        await self._scheduler.durable.turn(now)
         if self._turns % WATERMARK_TURNS == 0:
+            await self._scheduler.durable.note_heard(now)
             await self._raise_watermark(now)
 
     async def created_elsewhere(self, first: str, last: str, creator: str) -> None:
@@ -222,6 +224,9 @@ class Watch(Loop):
         await self._accept("task_never_assigned_by_others", window, self._instance_id)
         await self._adopt(await open_runs_of_others(self._database, scheduler.tenant_id, window, self._instance_id))
         await scheduler.runs.waits.poll(now - PEER_WINDOW_SECONDS)
+        await scheduler.durable.poll(now - PEER_WINDOW_SECONDS)
+        restored = await restored_since(self._database, scheduler.tenant_id, now - PEER_WINDOW_SECONDS)
+        scheduler.touched([task_id for task_id in restored if scheduler.is_evicted(task_id)])
         old = [flight for flight in scheduler.flying.values() if now - flight.assigned_at > 1.0]
         self._dispatch.remind([flight for flight in old if flight.sent_on is None and not flight.is_confirmed])
         # Another instance may have cancelled or released a task whose worker is here, too; that is rare.
@@ -256,6 +261,8 @@ class Watch(Loop):
                     continue
                 if state.opened_at > state.inserted_at and task.run_id is None:
                     scheduler.runs.reopened(task.id, state.opened_at)
+                if state.evicted_at is not None:
+                    scheduler.runs.evicted(task, state.evicted_at)
                 self._agree(state, task)
             scheduler.settle()
 
@@ -274,12 +281,15 @@ class Watch(Loop):
             mine = scheduler.flying.get(state.id)
             if flight is not None and mine is not None and mine.task.attempt == state.attempt:
                 self._take_over_notes(mine, flight)
+            elif state.restored_at is not None and scheduler.is_evicted(state.id):
+                scheduler.restored({state.id: state.attempt}, state.restored_at)
             return
         if flight is not None:
             scheduler.fly(flight)
         else:
-            scheduler.gates.gave_up(state.id)
-            scheduler.enqueue(task)
+            if not state.is_evicted:
+                scheduler.gates.gave_up(state.id)
+            scheduler.enqueue(task, was_evicted=state.is_evicted)
 
     def _is_for_run(self, state: TaskState, task: ReadyTask) -> bool:
         """Whether the attempt is not to be placed here: its run decides, or is read anew because it was replayed."""
@@ -293,13 +303,16 @@ class Watch(Loop):
             return True
         if state.attempt == 0 or state.waits_anew:
             return state.worker_id is None
-        run.state.retried(task.step.index, state.attempt)
+        run.state.retried(task.step.index, state.attempt, state.evictions)
         return False
 
     def _ended_unheard(self, state: TaskState, task: ReadyTask) -> None:
         scheduler = self._scheduler
         assert state.ended is not None
+        if task.evictions:
+            scheduler.runs.evicted(task, state.finished_at or 0.0)
         scheduler.runs.closed(state.id)
+        scheduler.durable.forget(state.id)
         flight = scheduler.flying.get(state.id)
         if task.run_id is not None:
             at = state.finished_at or 0.0
@@ -327,8 +340,8 @@ class Watch(Loop):
         candidates = [
             lowest_at(now),
             *scheduler.queues.deadlines.oldest_ids(),
-            *scheduler.flying,
-            *(task.id for task in scheduler.backoff),
+            *(task_id for task_id, flight in scheduler.flying.items() if not scheduler.runs.is_named(flight.task)),
+            *(task.id for task in scheduler.backoff if not scheduler.runs.is_named(task)),
             *(oldest for oldest in scheduler.oldest_ids() if oldest is not None),
         ]
         watermark = lowest_at(time_of(min(candidates)) - WATERMARK_SAFETY_SECONDS)
@@ -354,8 +367,7 @@ class Watch(Loop):
         endings: list[Ending] = []
         for task, flight in attempts:
             policy = policy_of(task, self._max_internal_retries)
-            counters = Counters(task.attempt, task.app_retries, task.internal_retries)
-            decision = decide(state, event, policy, counters)
+            decision = decide(state, event, policy, task.counters)
             if decision is not None:
                 started_at = flight.started_at if flight is not None else None
                 endings.append(Ending(self._scheduler.tenant_id, task, decision, now, started_at))

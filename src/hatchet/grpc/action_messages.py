@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from hatchet.core.clock import Clock
 from hatchet.core.errors import InvalidArgument
 from hatchet.core.event_triggers import triggering_event
+from hatchet.core.ids import parse_uuid
 from hatchet.core.messages import Action, ActionKind, BatchStart, ReportKind, TaskReport, WorkerRegistration
 from hatchet.core.validation import normal_action
 from hatchet.grpc.fields import clean_text, required_uuid, to_seconds, to_timestamp
@@ -79,6 +80,7 @@ def assigned_action(action: Action) -> AssignedAction:
         triggering_event_external_id=event_id,
         triggering_event_key=event_key,
         task_inserted_at=to_timestamp(action.inserted_at),
+        durable_task_invocation_count=action.invocation,
     )
 
 
@@ -104,7 +106,7 @@ def _batch_action(action: Action, batch: BatchStart) -> AssignedAction:
 
 
 def task_report(event: StepActionEvent, clock: Clock) -> TaskReport:
-    """What a worker says about an attempt (C-5.23 to C-5.28); the worker id in it means nothing (C-5.24).
+    """What a worker says about an attempt (C-5.23 to C-5.28); its id counts for durable tasks only (C-5.24, D-16.7).
 
     Raises :class:`InvalidArgument` for a task id that is no UUID and for an unknown event type.
     """
@@ -118,6 +120,7 @@ def task_report(event: StepActionEvent, clock: Clock) -> TaskReport:
         at=clock.now() if at is None else at,
         should_not_retry=event.should_not_retry,
         retry_after_ms=_retry_after(event) if event.HasField("retry_after_ms") else None,
+        worker_id=parse_uuid(event.worker_id) or event.worker_id or None,
     )
 
 

@@ -16,13 +16,15 @@ from hatchet.core.messages import Action, Caller, RunFinished
 from hatchet.grpc.action_messages import assigned_action, task_report, task_reports, worker_labels, worker_registration
 from hatchet.grpc.event_messages import followed, workflow_event
 from hatchet.grpc.fields import required_uuid, to_timestamp
-from hatchet.grpc.ports import Controlling, Dispatching, Publishing, Reporting, RunEventing, WorkerBook
+from hatchet.grpc.ports import Controlling, Dispatching, Publishing, Reporting, Restoring, RunEventing, WorkerBook
 from hatchet.grpc.result_messages import run_event
 from hatchet.grpc.transport import SendMessage
 from hatchet.grpc.version import ENGINE_VERSION
 from hatchet_contracts import dispatcher_pb2 as pb
 
 HEARTBEAT_SECONDS = 4.0
+RESTORED = "Restored by the gRPC API"
+"""What the history of a restored task says (D-18.2)."""
 
 _log = structlog.get_logger(__name__)
 
@@ -37,6 +39,7 @@ class DispatcherService:
         dispatch: Dispatching,
         reports: Reporting,
         control: Controlling,
+        evicting: Restoring,
         results: Publishing,
         clock: Clock,
         max_message_bytes: int,
@@ -47,6 +50,7 @@ class DispatcherService:
         self._dispatch = dispatch
         self._reports = reports
         self._control = control
+        self._evicting = evicting
         self._results = results
         self._run_events = run_events
         self._clock = clock
@@ -172,6 +176,14 @@ class DispatcherService:
         increment = parse_duration(request.increment_timeout_by)
         timeout_at = await self._control.refresh_timeout(caller.tenant_id, task_id, increment)
         return pb.RefreshTimeoutResponse(timeout_at=to_timestamp(timeout_at))
+
+    async def restore_evicted_task(
+        self, caller: Caller, request: pb.RestoreEvictedTaskRequest
+    ) -> pb.RestoreEvictedTaskResponse:
+        """D-18.7: true for every task run of the tenant, whether it was evicted or not."""
+        task_id = required_uuid(request.task_run_external_id, "task_run_external_id")
+        await self._evicting.requeue(caller.tenant_id, task_id, RESTORED)
+        return pb.RestoreEvictedTaskResponse(requeued=True)
 
     async def put_overrides_data(self, _caller: Caller, _request: pb.OverridesData) -> pb.OverridesDataResponse:
         """Accepted without effect (C-5.37)."""

@@ -6,6 +6,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from hatchet.core.errors import InvalidArgument
 from hatchet.core.ids import parse_uuid
+from hatchet.core.validation_texts import MAX_INT32
 
 _QUOTED = 60
 _LAST_INSTANT = 253_402_300_799
@@ -25,6 +26,13 @@ def clean_text(text: str, field: str) -> str:
     if "\x00" in text:
         raise InvalidArgument(f"invalid {field} {quoted(text)}: it contains the null character, remove it")
     return text
+
+
+def log_number(number: int, field: str) -> int:
+    """The number of a node or branch (behaviour-durable D-6). Raises :class:`InvalidArgument` that names ``field``."""
+    if not 1 <= number <= MAX_INT32:
+        raise InvalidArgument(f"{field} must be between 1 and {MAX_INT32}, not {number}")
+    return number
 
 
 def decoded(data: bytes, field: str) -> str:

@@ -10,6 +10,8 @@ from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
 from hatchet.core.definitions import StoredVersion, WorkflowDefinition
+from hatchet.core.durable_messages import Request, SendResponse
+from hatchet.core.durable_waits import WaitCondition
 from hatchet.core.event_push import NewEvent
 from hatchet.core.messages import (
     Caller,
@@ -97,6 +99,12 @@ class Controlling(Protocol):
     async def refresh_timeout(self, tenant_id: str, task_id: str, increment_seconds: float) -> float: ...
 
 
+class Restoring(Protocol):
+    """Queues evicted durable tasks again."""
+
+    async def requeue(self, tenant_id: str, task_id: str, cause: str) -> None: ...
+
+
 class Bulking(Protocol):
     """Cancels and replays runs and tasks, by ids or by a filter; the ids that it took."""
 
@@ -157,3 +165,40 @@ class Scheduling(Protocol):
     """Makes scheduled runs: the workflow's newest version, and (id, time) in order, after the commit."""
 
     async def add(self, tenant_id: str, wanted: WantedRun) -> tuple[StoredVersion, list[tuple[str, float]]]: ...
+
+
+class DurableSession(Protocol):
+    """What the engine keeps for one durable task stream; its responses go to the ``send`` that it was opened with."""
+
+    def handle(self, request: Request) -> None:
+        """Take a request; those of one task are handled in the order of these calls (D-2.6). Never raises."""
+        ...
+
+    async def close(self) -> None:
+        """The stream has ended. Nothing is sent afterwards, and no task fails because of it (D-2.7)."""
+        ...
+
+
+class DurableExecution(Protocol):
+    """Runs durable tasks: their streams, and their waits for clients that know no stream."""
+
+    async def open(self, tenant_id: str, worker_id: str, send: SendResponse) -> DurableSession:
+        """Raises NotFound for an unknown worker."""
+        ...
+
+    async def register_signal(
+        self, tenant_id: str, task_id: str, signal_key: str, conditions: Sequence[WaitCondition]
+    ) -> None:
+        """Start a wait unless the task has one of that name (D-26.1). Raises NotFound for an unknown task."""
+        ...
+
+    async def signals(self, tenant_id: str, pairs: Sequence[tuple[str, str]]) -> list[tuple[str, str, str]]:
+        """Of the waits named by (task id, signal key) those that are over, with their results as JSON (D-26.2)."""
+        ...
+
+    async def branch(self, tenant_id: str, task_id: str, node: int, branch: int) -> int:
+        """Start again from a node; the number of the new branch (D-22.5).
+
+        Raises NotFound, and FailedPrecondition for a task that is executing (D-22.11).
+        """
+        ...

@@ -78,7 +78,7 @@ def details_response(details: RunDetails) -> v1.GetRunDetailsResponse:
         additional_metadata=details.additional_metadata.encode(),
         status=_STATUS[details.status],
         done=details.done,
-        is_evicted=details.status is RunStatus.EVICTED,
+        is_evicted=details.is_evicted,
         task_runs={task.readable_id: _detail(task) for task in details.tasks},
     )
 
@@ -93,7 +93,7 @@ def _detail(task: TaskDetail) -> v1.TaskRunDetail:
         external_id=task.task_id,
         readable_id=task.readable_id,
         status=_STATUS[task.status],
-        is_evicted=task.status is RunStatus.EVICTED,
+        is_evicted=task.is_evicted,
         error=error,
         output=output,
     )

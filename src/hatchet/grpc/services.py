@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from hatchet.core.clock import Clock
 from hatchet.grpc.dispatcher import DispatcherService
+from hatchet.grpc.durable import DurableService
 from hatchet.grpc.events import EventsService
 from hatchet.grpc.ports import (
     Bulking,
     Controlling,
     Dispatching,
+    DurableExecution,
     EventPushing,
     Publishing,
     RateLimiting,
     Reading,
     Registering,
     Reporting,
+    Restoring,
     RunEventing,
     Scheduling,
     TaskLogging,
@@ -32,6 +35,7 @@ def grpc_services(
     dispatch: Dispatching,
     reports: Reporting,
     control: Controlling,
+    evicting: Restoring,
     bulk: Bulking,
     results: Publishing,
     reading: Reading,
@@ -40,6 +44,7 @@ def grpc_services(
     scheduled: Scheduling,
     logs: TaskLogging,
     rate_limits: RateLimiting,
+    durable: DurableExecution,
     clock: Clock,
     max_message_bytes: int,
 ) -> dict[str, object]:
@@ -50,6 +55,7 @@ def grpc_services(
             dispatch=dispatch,
             reports=reports,
             control=control,
+            evicting=evicting,
             results=results,
             run_events=run_events,
             clock=clock,
@@ -61,5 +67,8 @@ def grpc_services(
         "WorkflowService": WorkflowService(
             registration=registration, trigger=trigger, scheduled=scheduled, rate_limits=rate_limits
         ),
-        "v1.AdminService": AdminService(registration=registration, trigger=trigger, bulk=bulk, reading=reading),
+        "v1.AdminService": AdminService(
+            registration=registration, trigger=trigger, bulk=bulk, reading=reading, durable=durable
+        ),
+        "v1.V1Dispatcher": DurableService(durable=durable),
     }

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from hatchet.core.errors import InvalidArgument
 from hatchet.core.messages import Caller
-from hatchet.grpc.fields import required_uuid, to_timestamp
+from hatchet.grpc.fields import log_number, required_uuid, to_timestamp
 from hatchet.grpc.filter_messages import wanted_runs
 from hatchet.grpc.legacy_registration import newer_request, version_message
-from hatchet.grpc.ports import Bulking, RateLimiting, Reading, Registering, Scheduling, Triggering
+from hatchet.grpc.ports import Bulking, DurableExecution, RateLimiting, Reading, Registering, Scheduling, Triggering
 from hatchet.grpc.rate_limits import paused_until, window_of
 from hatchet.grpc.registration_messages import workflow_definition
 from hatchet.grpc.result_messages import details_response
@@ -70,13 +70,22 @@ class WorkflowService:
 
 
 class AdminService:
-    """Handlers of ``v1.AdminService`` (behaviour-core C-3, C-4, C-6, C-7, C-15)."""
+    """Handlers of ``v1.AdminService`` (behaviour-core C-3, C-4, C-6, C-7, C-15, behaviour-durable D-22)."""
 
-    def __init__(self, *, registration: Registering, trigger: Triggering, bulk: Bulking, reading: Reading) -> None:
+    def __init__(
+        self,
+        *,
+        registration: Registering,
+        trigger: Triggering,
+        bulk: Bulking,
+        reading: Reading,
+        durable: DurableExecution,
+    ) -> None:
         self._registration = registration
         self._trigger = trigger
         self._bulk = bulk
         self._reading = reading
+        self._durable = durable
 
     async def put_workflow(
         self, caller: Caller, request: v1.CreateWorkflowVersionRequest
@@ -104,3 +113,13 @@ class AdminService:
         """C-7.23 to C-7.31."""
         external_id = required_uuid(request.external_id, "external id")
         return details_response(await self._reading.run_details(caller.tenant_id, external_id))
+
+    async def branch_durable_task(
+        self, caller: Caller, request: v1.BranchDurableTaskRequest
+    ) -> v1.BranchDurableTaskResponse:
+        """D-22.5, D-22.10."""
+        task_id = required_uuid(request.task_external_id, "task_external_id")
+        node = log_number(request.node_id, "node_id")
+        branch = log_number(request.branch_id, "branch_id")
+        made = await self._durable.branch(caller.tenant_id, task_id, node, branch)
+        return v1.BranchDurableTaskResponse(task_external_id=task_id, node_id=node, branch_id=made)

@@ -14,7 +14,18 @@ from hatchet.rest import errors, page
 from hatchet.rest.document import Api
 from hatchet.rest.headers import SecurityHeaders
 from hatchet.rest.ports import About, Services
-from hatchet.rest.routes import crons, filters, meta, rate_limits, scheduled, tasks, tenants, workers, workflows
+from hatchet.rest.routes import (
+    crons,
+    durable_tasks,
+    filters,
+    meta,
+    rate_limits,
+    scheduled,
+    tasks,
+    tenants,
+    workers,
+    workflows,
+)
 
 
 def build_app(services: Services, about: About, *, allowed_origins: Sequence[str] = ()) -> ASGIApp:
@@ -29,7 +40,7 @@ def build_api(services: Services, about: About) -> FastAPI:
     app.state.about = about
     errors.install(app)
     app.include_router(crons.creating)
-    for routes in (meta, tenants, workers, workflows, tasks, filters, rate_limits, crons, scheduled):
+    for routes in (meta, tenants, workers, workflows, tasks, durable_tasks, filters, rate_limits, crons, scheduled):
         app.include_router(routes.router)
     app.include_router(meta.open_router)
     app.add_exception_handler(404, _elsewhere)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from hatchet.core.definitions import StoredVersion
+from hatchet.core.durable_messages import LogLine
 from hatchet.core.held import PauseSettings
 from hatchet.core.history import TaskEvent
 from hatchet.core.messages import Caller, RunFilter
@@ -176,6 +177,24 @@ class ScheduledKeeping(Protocol):
     async def move_all(self, tenant_id: str, times: Mapping[str, float]) -> BulkAnswer: ...
 
 
+class DurableTasks(Protocol):
+    """Logs of durable tasks, inside a tenant (D-25). Both raise NotFound for an unknown task."""
+
+    async def entries(self, tenant_id: str, task_id: str, offset: int, limit: int) -> Sequence[LogLine]:
+        """A page of the log, by branch and node."""
+        ...
+
+    async def branch(self, tenant_id: str, task_id: str, node: int, branch: int) -> int:
+        """Start again from a node; the number of the new branch. Raises FailedPrecondition (D-22.11)."""
+        ...
+
+
+class Restoring(Protocol):
+    """Queues an evicted task again, and leaves one alone that is not; raises NotFound for an unknown task (D-18)."""
+
+    async def requeue(self, tenant_id: str, task_id: str, cause: str) -> None: ...
+
+
 @dataclass(slots=True, frozen=True, kw_only=True)
 class Services:
     """Everything that the routes use."""
@@ -192,6 +211,8 @@ class Services:
     scheduled: ScheduledKeeping
     rate_limits: RateLimiting
     reading: HistoryReading
+    durable: DurableTasks
+    restoring: Restoring
     health: Health
 
 

@@ -73,6 +73,56 @@ async def events_since(database: Database, tenant_id: str, keys: Sequence[str], 
     return [_record(row) for row in await database.fetch("event_since", tenant_id, keys, first, since)]
 
 
+class LookBack(NamedTuple):
+    """A question for stored events: of this key and scope, seen at ``since`` (seconds) or later."""
+
+    key: str
+    scope: str
+    lowest: str
+    """No id that is meant lies below."""
+    since: float
+    highest: str
+    """Only ids below are meant."""
+
+    def below(self, event_id: str) -> LookBack:
+        """The same question for older events."""
+        return self._replace(highest=event_id)
+
+
+async def look_back(
+    database: Database, tenant_id: str, questions: Sequence[LookBack], limit: int
+) -> list[list[EventRecord]]:
+    """For each question up to ``limit`` events, newest first (behaviour-durable D-10.9)."""
+    rows = await database.fetch(
+        "event_look_back",
+        tenant_id,
+        list(range(len(questions))),
+        [one.key for one in questions],
+        [one.scope for one in questions],
+        [one.lowest for one in questions],
+        [one.since for one in questions],
+        [one.highest for one in questions],
+        limit,
+    )
+    found: list[list[EventRecord]] = [[] for _ in questions]
+    for row in rows:
+        question = questions[row["number"]]
+        found[row["number"]].append(
+            EventRecord(
+                tenant_id=tenant_id,
+                id=str(row["id"]),
+                key=question.key,
+                payload=row["payload"].decode(),
+                additional_metadata="",
+                scope=question.scope,
+                priority=None,
+                happened_at=row["inserted_at"],
+                inserted_at=row["inserted_at"],
+            )
+        )
+    return found
+
+
 def _record(row: Row) -> EventRecord:
     return EventRecord(
         tenant_id=str(row["tenant_id"]),

@@ -64,6 +64,18 @@ async def still_held(database: Database, name: str, epoch: int) -> bool:
     return bool(rows) and rows[0]["epoch"] == epoch and rows[0]["holder"] is not None
 
 
+async def heard_until(database: Database, name: str) -> float | None:
+    """Until when (seconds) owners have heard all events that durable tasks wait for; None: nobody has said."""
+    rows = await database.fetch("lease_heard", name)
+    until: float | None = rows[0]["events_until"] if rows else None
+    return until
+
+
+async def raise_heard(database: Database, lease: HeldLease, until: float) -> None:
+    """Remember that all events until then (seconds) are heard."""
+    await database.execute("lease_raise_heard", lease.name, lease.epoch, until)
+
+
 async def forget_instances(database: Database, before: float) -> None:
     """Drop instances that were last alive before a time; who stops in order leaves by itself."""
     await database.execute("instance_forget", before)

@@ -139,6 +139,7 @@ async def assign_limited(
         [row.batch_id for row in rows],
         [row.batch_reason for row in rows],
         *_columns(states),
+        [row.evictions for row in rows],
     )
     return {str(row["task_id"]) for row in written}
 

@@ -86,4 +86,4 @@ async def _decided(
 def _names_of_ends(statuses: frozenset[RunStatus]) -> list[str]:
     """How runs (by status) and tasks (by outcome) with one of these statuses have ended, as the rows name it."""
     ends = {status.value for status in statuses if status.is_terminal}
-    return sorted(ends | {outcome.value for outcome in Outcome if outcome.status in statuses})
+    return sorted(ends | {one.value for one in Outcome if one.status.is_terminal and one.status in statuses})

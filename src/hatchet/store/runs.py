@@ -52,8 +52,13 @@ class RunRow:
     inserted_at: float
     has_end: bool
     """Whether an end is written; a replay may have made it the last but one."""
-    is_reopened: bool
-    """Whether its name is in the list of what was replayed and is open again."""
+    reopened_at: float | None
+    """When its name was put into the list of what was replayed or evicted and is open; None: it is not there."""
+
+    @property
+    def is_reopened(self) -> bool:
+        """Whether its name is in that list."""
+        return self.reopened_at is not None
 
 
 @dataclass(slots=True, frozen=True)
@@ -142,7 +147,7 @@ async def run_rows(database: Database, tenant_id: str, run_ids: Sequence[str]) -
             _text(row["desired_worker_id"]),
             row["inserted_at"],
             row["has_end"],
-            row["is_reopened"],
+            row["reopened_at"],
         )
         for row in rows
     ]
@@ -277,13 +282,14 @@ async def append_replays(
 
 
 async def reopen(queries: Queries, tenant_id: str, ids: Sequence[str], at: float) -> None:
-    """Remember that these runs (tasks, where they are runs of their own) are open again."""
+    """Remember that these runs (tasks, where they are runs of their own) are open and may be older than the rest."""
     await queries.execute("reopened_add", tenant_id, ids, at)
 
 
-async def reopened(database: Database, tenant_id: str) -> list[str]:
-    """What was replayed and has not ended again, as far as that was noticed."""
-    return [str(row["id"]) for row in await database.fetch("reopened_list", tenant_id)]
+async def reopened(database: Database, tenant_id: str, after: str, limit: int) -> dict[str, float]:
+    """A page of what was replayed or evicted and has not ended, as far as that was noticed, with when it was."""
+    rows = await database.fetch("reopened_list", tenant_id, after, limit)
+    return {str(row["id"]): row["reopened_at"] for row in rows}
 
 
 async def close_reopened(database: Database, tenant_id: str, names: Sequence[tuple[str, float]]) -> None:

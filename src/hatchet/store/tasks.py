@@ -42,6 +42,7 @@ class NewAssignment:
     timeout_at: float
     batch_id: str | None = None
     batch_reason: str | None = None
+    evictions: int = 0
 
 
 @dataclass(slots=True, frozen=True)
@@ -67,8 +68,11 @@ class NewResult:
     started_at: float | None
     finished_at: float
     retry_at: float | None
+    """Infinity: when it is restored."""
     app_retries: int
     internal_retries: int
+    evictions: int = 0
+    """Of the attempt that follows."""
 
 
 @dataclass(slots=True, frozen=True)
@@ -120,6 +124,7 @@ async def assign(
         [row.app_retries for row in rows],
         [row.internal_retries for row in rows],
         [row.timeout_at for row in rows],
+        [row.evictions for row in rows],
     )
     return {str(row["task_id"]) for row in written}
 
@@ -136,7 +141,7 @@ async def append_starts(database: Database, starts: Sequence[NewStart]) -> None:
 
 
 async def append_results(
-    database: Database, results: Sequence[NewResult], lease: HeldLease | None = None
+    database: Queries, results: Sequence[NewResult], lease: HeldLease | None = None
 ) -> set[tuple[str, int]]:
     """Write how attempts ended. The first result of an attempt wins; returns the (task id, attempt) that were written.
 
@@ -154,12 +159,27 @@ async def append_results(
         [result.retry_at for result in results],
         [result.app_retries for result in results],
         [result.internal_retries for result in results],
+        [result.evictions for result in results],
     ]
     if lease is None:
         written = await database.fetch("task_result_append", *columns)
     else:
         written = await database.fetch("task_result_append_fenced", *columns, lease.name, lease.epoch)
     return {(str(row["task_id"]), row["attempt"]) for row in written}
+
+
+async def append_restores(
+    queries: Queries, tenant_id: str, task_ids: Sequence[str], at: float, cause: str
+) -> dict[str, int]:
+    """Queue those of the tasks again that are evicted and not restored yet; their attempts by task id (D-18.2)."""
+    # In one order everywhere, so that two restores never wait for each other.
+    rows = await queries.fetch("task_restore_append", tenant_id, sorted(set(task_ids)), at, cause)
+    return {str(row["task_id"]): row["attempt"] for row in rows}
+
+
+async def restored_since(database: Database, tenant_id: str, since: float) -> list[str]:
+    """The tasks that were restored from then on."""
+    return [str(row["task_id"]) for row in await database.fetch("task_restored_since", tenant_id, since)]
 
 
 async def append_notes(database: Database, notes: Sequence[NewNote]) -> None:
@@ -200,7 +220,14 @@ class TaskState:
     """The current attempt: the one that waits or runs, or the last one when the task has ended."""
     app_retries: int
     internal_retries: int
+    evictions: int
+    """How many of the attempts before the current one ended by an eviction."""
     ready_at: float
+    """Infinity while it waits for its restore."""
+    evicted_at: float | None
+    """When the attempt before was evicted; None when it ended otherwise, or the task has ended."""
+    restored_at: float | None
+    """When it was queued again after that."""
     ended: Outcome | None
     """The outcome of the task when it has ended."""
     output: str | None
@@ -220,7 +247,17 @@ class TaskState:
         """What listings and details show (C-6.1)."""
         if self.ended is not None:
             return self.ended.status
-        return RunStatus.RUNNING if self.assigned_at is not None else RunStatus.QUEUED
+        return RunStatus.RUNNING if self.assigned_at is not None or self.is_evicted else RunStatus.QUEUED
+
+    @property
+    def retry_count(self) -> int:
+        """The current attempt's number as workers and people know it: evictions do not count (D-5.7)."""
+        return self.attempt - self.evictions
+
+    @property
+    def is_evicted(self) -> bool:
+        """Whether it was evicted, and no worker has it again (D-18.4)."""
+        return self.evicted_at is not None and self.assigned_at is None
 
 
 async def task_states(database: Database, tenant_id: str, ids: Sequence[str]) -> dict[str, TaskState]:
@@ -237,6 +274,9 @@ def _state(row: Row) -> TaskState:
     is_ended = ended_attempt is not None and retry_at is None and not is_replayed
     opened_at = row["replayed_at"] if replay_attempt >= 0 else row["inserted_at"]
     output = row["output"]
+    is_evicted = row["outcome"] == Outcome.EVICTED.value and not is_replayed
+    evicted_at = row["finished_at"] if is_evicted else None
+    ready_at = row["restored_at"] if is_evicted and row["restored_at"] is not None else retry_at
     return TaskState(
         id=str(row["id"]),
         version_id=str(row["version_id"]),
@@ -253,7 +293,10 @@ def _state(row: Row) -> TaskState:
         attempt=replay_attempt if is_replayed else last if is_ended else last + 1,
         app_retries=0 if is_replayed else row["app_retries"] or 0,
         internal_retries=0 if is_replayed else row["internal_retries"] or 0,
-        ready_at=retry_at if retry_at is not None and not is_replayed else opened_at,
+        evictions=row["evictions"] or 0,
+        ready_at=ready_at if ready_at is not None and not is_replayed else opened_at,
+        evicted_at=evicted_at,
+        restored_at=row["restored_at"] if is_evicted else None,
         ended=Outcome(row["outcome"]) if is_ended else None,
         output=output.decode() if is_ended and output is not None else None,
         error=row["error"] if is_ended else None,

@@ -75,13 +75,21 @@ async def accept(
 
 
 async def accept_in(
-    transaction: Queries, creator: str, work: Sequence[NewWork], now: float, released: Sequence[str] = ()
+    transaction: Queries,
+    creator: str,
+    work: Sequence[NewWork],
+    now: float,
+    released: Sequence[str] = (),
+    *,
+    claims_children: bool = True,
 ) -> Accepted:
-    """The same in a transaction of the caller."""
-    children = await _claim_spawn_keys(transaction, [one for one in work if one.payload.spawn_key])
+    """The same in a transaction of the caller; ``claims_children``: spawn keys count."""
+    named = [one for one in work if one.payload.spawn_key] if claims_children else []
+    children = await _claim_spawn_keys(transaction, named)
     fresh = [one for one in work if one.id not in children]
     collisions = await _claim_keys(transaction, [one for one in fresh if one.claim], now, released)
-    await _give_back_spawn_keys(transaction, [one for one in fresh if one.id in collisions])
+    if claims_children:
+        await _give_back_spawn_keys(transaction, [one for one in fresh if one.id in collisions])
     for asked_id, child_id in list(children.items()):
         if child_id in collisions:
             # The same spawn key in one request: what the first was refused for, the second is, too.

@@ -26,6 +26,8 @@ class WorkerRow:
     listener_instance: str | None
     last_heartbeat_at: float
     session_started_at: float | None
+    language: str | None = None
+    """As it registered: PYTHON, TYPESCRIPT, GO."""
 
 
 async def insert_worker(
@@ -110,4 +112,5 @@ def _worker(row: Row) -> WorkerRow:
         listener_instance=None if listener is None else str(listener),
         last_heartbeat_at=row["last_heartbeat_at"] or 0.0,
         session_started_at=row["session_started_at"],
+        language=row["language"],
     )

@@ -26,6 +26,8 @@ from hatchet_sdk.wire.loop_thread import connection_thread
 if TYPE_CHECKING:
     from hatchet_contracts.dispatcher_pb2 import AssignedAction
     from hatchet_contracts.events_pb2 import PutStreamEventRequest
+    from hatchet_sdk.config import ClientConfig
+    from hatchet_sdk.context.durable_log import DurableLog
     from hatchet_sdk.wire.calls import Calls
 
 task_logger = logging.getLogger("hatchet.task")
@@ -80,6 +82,10 @@ class Context(Assignment):
     def next_child_index(self) -> int:
         """Takes the next index for a child run of this attempt, counting from 0 (C-4.15)."""
         return next(self._children)
+
+    def children_log(self, config: ClientConfig) -> DurableLog | None:
+        """The log that the child runs of this task go to; only a durable task has one."""
+        return None
 
     # --- the worker ----------------------------------------------------------------------------------------------
 

@@ -6,6 +6,7 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from hatchet_sdk.context.current import current_context
 from hatchet_sdk.declare.base import BaseWorkflow
 from hatchet_sdk.declare.options import TriggerWorkflowOptions, WorkflowRunTriggerConfig
 from hatchet_sdk.declare.task import TWorkflowInput
@@ -14,7 +15,9 @@ from hatchet_sdk.run.call import Call
 if TYPE_CHECKING:
     from hatchet_contracts.v1.shared.trigger_pb2 import TriggerWorkflowRequest
     from hatchet_sdk.client import Client
+    from hatchet_sdk.run.durable_runner import DurableRunner
     from hatchet_sdk.run.outcome import RunOutcome
+    from hatchet_sdk.run.trigger import Runner
 
 TResult = TypeVar("TResult")
 TRef = TypeVar("TRef")
@@ -63,22 +66,37 @@ class Running(BaseWorkflow[TWorkflowInput], Generic[TWorkflowInput, TResult, TRe
         config = self.client.config
         return [prepare(config, item.workflow_name, item.input, item.options) for item in items]
 
+    def _children(self) -> DurableRunner | None:
+        """Where runs go that are triggered here, if here is a durable task: they become entries of its log."""
+        context = current_context.get()
+        log = None if context is None else context.children_log(self.client.config)
+        if log is None:
+            return None
+        from hatchet_sdk.run.durable_runner import DurableRunner
+
+        tasks = self.tasks
+        return DurableRunner(log, tasks[0].readable_id if len(tasks) == 1 else None)
+
+    def _runner(self) -> Runner | DurableRunner:
+        return self._children() or self._client.runner
+
     def _reference(self, request: TriggerWorkflowRequest) -> Call[str, TRef]:
-        client = self._client
-        return Call(client.connection, client.runner.trigger(request, alone=self._alone), self._ref)
+        return Call(self._client.connection, self._runner().trigger(request, alone=self._alone), self._ref)
 
     def _references(self, requests: Sequence[TriggerWorkflowRequest]) -> Call[list[str], list[TRef]]:
-        client = self._client
-        return Call(
-            client.connection, client.runner.trigger_many(requests), lambda ids: [self._ref(run_id) for run_id in ids]
-        )
+        work = self._runner().trigger_many(requests)
+        return Call(self._client.connection, work, lambda ids: [self._ref(run_id) for run_id in ids])
 
     def _result(self, request: TriggerWorkflowRequest, *, awaited: bool) -> Call[RunOutcome, TResult]:
-        client = self._client
-        work = client.runner.trigger_and_wait(request, alone=self._alone)
-        return Call(client.connection, work, lambda outcome: self._value(outcome, awaited))
+        runner = self._runner()
+        awaited = self._is_lenient(runner, awaited)
+        work = runner.trigger_and_wait(request, alone=self._alone)
+        return Call(self._client.connection, work, lambda outcome: self._value(outcome, awaited))
 
     def _results(self, requests: Sequence[TriggerWorkflowRequest], *, awaited: bool) -> Call[Outcomes, list[TResult]]:
+        runner = self._runner()
+        awaited = self._is_lenient(runner, awaited)
+
         def values(outcomes: Outcomes) -> list[TResult]:
             ended = [outcome for outcome in outcomes if outcome is not None]
             for outcome in ended:
@@ -87,19 +105,25 @@ class Running(BaseWorkflow[TWorkflowInput], Generic[TWorkflowInput, TResult, TRe
                     self._value(outcome, awaited)
             return [self._value(outcome, awaited) for outcome in ended]
 
-        client = self._client
-        work = client.runner.trigger_many_and_wait(requests, until=lambda outcome: self._raises(outcome, awaited))
-        return Call(client.connection, work, values)
+        work = runner.trigger_many_and_wait(requests, until=lambda outcome: self._raises(outcome, awaited))
+        return Call(self._client.connection, work, values)
 
     def _judged(
         self, requests: Sequence[TriggerWorkflowRequest], *, awaited: bool
     ) -> Call[Outcomes, list[TResult | BaseException]]:
+        runner = self._runner()
+        awaited = self._is_lenient(runner, awaited)
+
         def judge(outcome: RunOutcome) -> TResult | BaseException:
             try:
                 return self._value(outcome, awaited)
             except Exception as error:
                 return error
 
-        client = self._client
-        work = client.runner.trigger_many_and_wait(requests, until=None)
-        return Call(client.connection, work, lambda outcomes: [judge(outcome) for outcome in outcomes if outcome])
+        work = runner.trigger_many_and_wait(requests, until=None)
+        return Call(self._client.connection, work, lambda outcomes: [judge(outcome) for outcome in outcomes if outcome])
+
+    def _is_lenient(self, runner: Runner | DurableRunner, awaited: bool) -> bool:
+        """Awaiting a cancelled run gives what outputs there are (C-7.21); the log of a durable task knows only that it
+        was cancelled, and says so (D-13.15)."""
+        return awaited and runner is self._client.runner

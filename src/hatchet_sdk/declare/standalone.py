@@ -56,8 +56,10 @@ class Standalone(Runnable[TWorkflowInput, R, TaskRunRef[TWorkflowInput, R]], Gen
         return await self._end_of(run_id, awaited=True).wait()
 
     def _end_of(self, run_id: str, *, awaited: bool) -> Call[RunOutcome, R]:
-        client = self._client
-        return Call(client.connection, client.runner.wait(run_id), lambda outcome: self._value(outcome, awaited))
+        children = self._children()
+        runner = children if children is not None and children.has(run_id) else self._client.runner
+        awaited = self._is_lenient(runner, awaited)
+        return Call(self._client.connection, runner.wait(run_id), lambda outcome: self._value(outcome, awaited))
 
     def _ref(self, run_id: str) -> TaskRunRef[TWorkflowInput, R]:
         return self.get_run_ref(run_id)

@@ -21,6 +21,7 @@ from hatchet_sdk.declare.conditions import (
     task_conditions,
 )
 from hatchet_sdk.declare.durations import Duration, timedelta_to_expr
+from hatchet_sdk.declare.eviction import EvictionPolicy
 from hatchet_sdk.declare.labels import DesiredLabels, desired_labels
 from hatchet_sdk.declare.limits import ConcurrencyExpression, RateLimit, concurrency_messages, concurrency_rules
 from hatchet_sdk.declare.options import SlotType, StepType
@@ -46,7 +47,7 @@ class Task(Generic[TWorkflowInput, R]):
     Attributes: ``name`` in lower case (C-3.3), ``type``, ``parents`` (tasks), ``execution_timeout`` and
     ``schedule_timeout`` (``timedelta`` or duration text), ``retries`` (attempts after the first), ``backoff_factor``,
     ``backoff_max_seconds``, the conditions ``wait_for``, ``skip_if`` and ``cancel_if`` with groups resolved, and
-    ``batch``, which only a batch task has.
+    ``batch``, which only a batch task has, and ``eviction_policy``, which only a durable task has.
     Raises ``TypeError`` when the function does not take ``(input, ctx)``, ``ValueError`` for limits out of range.
     """
 
@@ -72,6 +73,7 @@ class Task(Generic[TWorkflowInput, R]):
         cancel_if: list[Condition | OrGroup] | None = None,
         batch: BatchTaskConfig | None = None,
         slot_requests: dict[str, int] | None = None,
+        eviction_policy: EvictionPolicy | None = None,
         local_names: Mapping[str, Any] | None = None,
     ) -> None:
         check_parameters(_fn, name)
@@ -99,6 +101,7 @@ class Task(Generic[TWorkflowInput, R]):
         # Here too, so that a wrong number is reported where it was written.
         concurrency_rules(concurrency)
         self.batch = batch
+        self.eviction_policy = eviction_policy
         self.slot_requests = slot_requests or {(SlotType.DURABLE if is_durable else SlotType.DEFAULT).value: 1}
         self.wait_for = declared(wait_for, Action.QUEUE, f"wait_for of task '{name}'")
         self.skip_if = declared(skip_if, Action.SKIP, f"skip_if of task '{name}'")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 from hatchet_sdk.declare.base import WorkflowConfig
 from hatchet_sdk.declare.batch_tasks import BatchTasks
 from hatchet_sdk.declare.conditions import Condition, OrGroup, ParentCondition
+from hatchet_sdk.declare.durable_tasks import DurableTasks
 from hatchet_sdk.declare.durations import Duration
 from hatchet_sdk.declare.fallbacks import EXECUTION_TIMEOUT, SCHEDULE_TIMEOUT, fall_back_to_default
 from hatchet_sdk.declare.labels import DesiredWorkerLabel
@@ -35,7 +36,9 @@ CoroutineLike = Coroutine[Any, Any, T]
 SPECIAL = {StepType.ON_FAILURE: "on-failure", StepType.ON_SUCCESS: "on-success"}
 
 
-class Workflow(Runnable[TWorkflowInput, dict[str, Any], WorkflowRunRef], BatchTasks[TWorkflowInput]):
+class Workflow(
+    Runnable[TWorkflowInput, dict[str, Any], WorkflowRunRef], BatchTasks[TWorkflowInput], DurableTasks[TWorkflowInput]
+):
     """A workflow. ``task`` and its siblings declare its tasks; a run gives their outputs by task name.
 
     Made by ``hatchet.workflow(…)``.
@@ -273,7 +276,7 @@ class Workflow(Runnable[TWorkflowInput, dict[str, Any], WorkflowRunRef], BatchTa
     # --- results -------------------------------------------------------------------------------------------------
 
     def _ref(self, run_id: str) -> WorkflowRunRef:
-        return WorkflowRunRef(run_id, self._client)
+        return WorkflowRunRef(run_id, self._client, self._children())
 
     def _value(self, outcome: RunOutcome, awaited: bool) -> dict[str, Any]:
         return outcome.awaited_outputs() if awaited else outcome.outputs()

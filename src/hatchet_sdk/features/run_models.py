@@ -6,7 +6,7 @@ from datetime import datetime
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import from_json
 
 if TYPE_CHECKING:
@@ -115,6 +115,16 @@ class TaskRunDetail(BaseModel):
             status=RunStatus.from_proto(message.status).to_v1_task_status(),
             is_evicted=message.is_evicted,
         )
+
+
+class V1BranchDurableTaskResponse(BaseModel):
+    """The new branch of a durable task's log, and the first node that is its own."""
+
+    model_config = ConfigDict(populate_by_name=True)
+
+    task_external_id: str = Field(alias="taskExternalId")
+    node_id: int = Field(alias="nodeId")
+    branch_id: int = Field(alias="branchId")
 
 
 class WorkflowRunDetail(BaseModel):

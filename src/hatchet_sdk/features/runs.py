@@ -5,7 +5,12 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator
 from typing import TYPE_CHECKING
 
-from hatchet_sdk.features.run_models import BulkCancelReplayOpts, V1TaskStatus, WorkflowRunDetail
+from hatchet_sdk.features.run_models import (
+    BulkCancelReplayOpts,
+    V1BranchDurableTaskResponse,
+    V1TaskStatus,
+    WorkflowRunDetail,
+)
 from hatchet_sdk.run.refs import WorkflowRunRef
 
 if TYPE_CHECKING:
@@ -110,6 +115,32 @@ class RunsClient:
         calls = self._client.connection.calls()
         for ids, tasks in _requests(opts):
             await calls.replay_tasks(ids, tasks)
+
+    # --- branch --------------------------------------------------------------------------------------------------
+
+    def reset_durable_task(self, task_external_id: str, node_id: int, branch_id: int) -> V1BranchDurableTaskResponse:
+        """Runs a durable task again from a node of its log on: earlier steps answer from the log, later ones are new.
+
+        Args:
+            task_external_id: the task run; of a standalone task the id of its run.
+            branch_id: the branch that the node is on; a log begins with branch 1.
+        """
+        return self._client.connection.run(self._reset(task_external_id, node_id, branch_id))
+
+    async def aio_reset_durable_task(
+        self, task_external_id: str, node_id: int, branch_id: int
+    ) -> V1BranchDurableTaskResponse:
+        """Like `reset_durable_task`, for async code."""
+        return await self._client.connection.call(self._reset(task_external_id, node_id, branch_id))
+
+    async def _reset(self, task_external_id: str, node_id: int, branch_id: int) -> V1BranchDurableTaskResponse:
+        from hatchet_contracts.v1.workflows_pb2 import BranchDurableTaskRequest
+
+        request = BranchDurableTaskRequest(task_external_id=task_external_id, node_id=node_id, branch_id=branch_id)
+        answer = await self._client.connection.calls().branch_durable_task(request)
+        return V1BranchDurableTaskResponse(
+            task_external_id=answer.task_external_id, node_id=answer.node_id, branch_id=answer.branch_id
+        )
 
 
 def _requests(opts: BulkCancelReplayOpts) -> Iterator[tuple[list[str], TasksFilter | None]]:

@@ -6,7 +6,9 @@ wait.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Coroutine
+from concurrent import futures
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 if TYPE_CHECKING:
@@ -32,8 +34,20 @@ class Call(Generic[A, T]):
 
     def block(self) -> T:
         """Block this thread until the work is done."""
-        return self._finish(self._connection.run(self._work))
+        return self._finish(blocked(self._connection.run, self._work))
 
     async def wait(self) -> T:
         """Await the end of the work; cancelling the caller cancels it."""
         return self._finish(await self._connection.call(self._work))
+
+
+def blocked(run: Callable[[Coroutine[Any, Any, A]], A], work: Coroutine[Any, Any, A]) -> A:
+    """What `run` returns for `work`. Cancelled work raises ``asyncio.CancelledError``, as it does in async code.
+
+    Unlike the other exception of that name it is no ``Exception``: a durable task that was evicted must end, also when
+    its function has an ``except Exception``.
+    """
+    try:
+        return run(work)
+    except futures.CancelledError:
+        raise asyncio.CancelledError from None

@@ -5,18 +5,23 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Generic
 
 from hatchet_sdk.declare.task import R, TWorkflowInput
+from hatchet_sdk.run.call import Call
 
 if TYPE_CHECKING:
     from hatchet_sdk.client import Client
     from hatchet_sdk.declare.standalone import Standalone
+    from hatchet_sdk.run.durable_runner import DurableRunner
+    from hatchet_sdk.run.outcome import RunOutcome
 
 
 class WorkflowRunRef:
     """A run of a workflow."""
 
-    def __init__(self, workflow_run_id: str, client: Client) -> None:
+    def __init__(self, workflow_run_id: str, client: Client, children: DurableRunner | None = None) -> None:
         self.workflow_run_id = workflow_run_id
         self._client = client
+        # Of a run that a durable task created: its end comes by way of the log, and the wait for it may be evicted.
+        self._children = children
 
     def __repr__(self) -> str:
         return f"WorkflowRunRef({self.workflow_run_id!r})"
@@ -29,7 +34,7 @@ class WorkflowRunRef:
         Raises ``FailedTaskRunExceptionGroup`` when a task failed, ``CancelledRunError`` (a ``ValueError``) when the run
         was cancelled.
         """
-        return self._client.connection.run(self._client.runner.wait(self.workflow_run_id)).outputs()
+        return self._end().block().outputs()
 
     async def aio_result(self) -> dict[str, Any]:
         """Await the end of the run; the outputs of the tasks that have one, by task name.
@@ -37,7 +42,16 @@ class WorkflowRunRef:
         A run that was cancelled gives the outputs there are (C-7.21). Raises ``FailedTaskRunExceptionGroup`` when a
         task failed.
         """
-        return (await self._client.connection.call(self._client.runner.wait(self.workflow_run_id))).awaited_outputs()
+        if self._by_log():
+            return (await self._end().wait()).outputs()
+        return (await self._end().wait()).awaited_outputs()
+
+    def _by_log(self) -> bool:
+        return self._children is not None and self._children.has(self.workflow_run_id)
+
+    def _end(self) -> Call[RunOutcome, RunOutcome]:
+        runner = self._children if self._children is not None and self._by_log() else self._client.runner
+        return Call(self._client.connection, runner.wait(self.workflow_run_id), lambda outcome: outcome)
 
 
 class TaskRunRef(Generic[TWorkflowInput, R]):

@@ -81,8 +81,10 @@ def metadata_text(workflow_name: str, options: ScheduleTriggerWorkflowOptions) -
         raise TypeError(f"additional_metadata of a run of '{workflow_name}' cannot become JSON: {error}") from error
 
 
-def chunks(requests: Sequence[M], limit_bytes: int, *, added_bytes: int = 0) -> Iterator[Sequence[M]]:
-    """``requests`` in order, in pieces of at most 1000 items and ``limit_bytes`` (C-4.5, C-12.3).
+def chunks(
+    requests: Sequence[M], limit_bytes: int, *, added_bytes: int = 0, most: int = MAX_BULK_WORKFLOW_RUN_BATCH_SIZE
+) -> Iterator[Sequence[M]]:
+    """``requests`` in order, in pieces of at most ``most`` items and ``limit_bytes`` (C-4.5, C-12.3).
 
     ``added_bytes`` counts on top of each item. A single item above the limit travels alone and is refused with its own
     error.
@@ -90,7 +92,7 @@ def chunks(requests: Sequence[M], limit_bytes: int, *, added_bytes: int = 0) -> 
     start = size = 0
     for index, request in enumerate(requests):
         item = request.ByteSize() + FRAME_BYTES + added_bytes
-        if index > start and (index - start >= MAX_BULK_WORKFLOW_RUN_BATCH_SIZE or size + item > limit_bytes):
+        if index > start and (index - start >= most or size + item > limit_bytes):
             yield requests[start:index]
             start, size = index, 0
         size += item

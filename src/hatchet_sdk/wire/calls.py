@@ -9,6 +9,7 @@ import grpc
 from google.protobuf.message import Message
 
 from hatchet_contracts import dispatcher_pb2, events_pb2, workflows_pb2
+from hatchet_contracts.v1 import dispatcher_pb2 as durable_pb2
 from hatchet_contracts.v1 import workflows_pb2 as v1_pb2
 from hatchet_contracts.v1.shared import trigger_pb2
 from hatchet_sdk.wire import retry
@@ -27,6 +28,8 @@ COMPRESS_FROM_BYTES = 16_384
 DEADLINE_SECONDS = 60.0
 REGISTER_SECONDS = 30.0
 HEARTBEAT_SECONDS = 5.0
+WAIT_SECONDS = 5.0
+"""D-26.4."""
 
 Unary = grpc.aio.UnaryUnaryMultiCallable
 
@@ -92,6 +95,24 @@ class Calls:
             "/Dispatcher/ListenV2",
             request_serializer=d.WorkerListenRequest.SerializeToString,
             response_deserializer=d.AssignedAction.FromString,
+        )
+        self._branch = unary(
+            "/v1.AdminService/BranchDurableTask", v1.BranchDurableTaskRequest, v1.BranchDurableTaskResponse
+        )
+        self._register_wait = unary(
+            "/v1.V1Dispatcher/RegisterDurableEvent",
+            durable_pb2.RegisterDurableEventRequest,
+            durable_pb2.RegisterDurableEventResponse,
+        )
+        self._durable = channel.stream_stream(
+            "/v1.V1Dispatcher/DurableTask",
+            request_serializer=durable_pb2.DurableTaskRequest.SerializeToString,
+            response_deserializer=durable_pb2.DurableTaskResponse.FromString,
+        )
+        self._waits = channel.stream_stream(
+            "/v1.V1Dispatcher/ListenForDurableEvent",
+            request_serializer=durable_pb2.ListenForDurableEventRequest.SerializeToString,
+            response_deserializer=durable_pb2.DurableEvent.FromString,
         )
         self._runs = channel.stream_stream(
             "/Dispatcher/SubscribeToWorkflowRuns",
@@ -276,6 +297,26 @@ class Calls:
         """Open the stream of what happens in one run (C-7.32); the caller reads it, and cancels it."""
         request = dispatcher_pb2.SubscribeToWorkflowEventsRequest(workflow_run_id=workflow_run_id)
         return self._events(request, metadata=self._metadata)
+
+    async def branch_durable_task(self, request: v1_pb2.BranchDurableTaskRequest) -> v1_pb2.BranchDurableTaskResponse:
+        """Run a durable task again from a node of its log on (D-22.5). Not repeated: each success makes a branch."""
+        return await self._call("BranchDurableTask", self._branch, request, retry.ONCE)
+
+    async def register_durable_event(self, request: durable_pb2.RegisterDurableEventRequest) -> None:
+        """Begin a wait at an engine that has no durable stream; repeating it changes nothing (D-26.1)."""
+        await self._call("RegisterDurableEvent", self._register_wait, request, self._ordinary, WAIT_SECONDS)
+
+    def durable_task(
+        self,
+    ) -> grpc.aio.StreamStreamCall[durable_pb2.DurableTaskRequest, durable_pb2.DurableTaskResponse]:
+        """Open the stream of durable operations (D-2); the caller writes `register_worker` first."""
+        return self._durable(None, metadata=self._metadata)
+
+    def listen_for_durable_event(
+        self,
+    ) -> grpc.aio.StreamStreamCall[durable_pb2.ListenForDurableEventRequest, durable_pb2.DurableEvent]:
+        """Open the stream of ended waits of an engine that has no durable stream (D-26.2)."""
+        return self._waits(None, metadata=self._metadata)
 
     def subscribe_to_workflow_runs(
         self,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from hatchet_contracts.dispatcher_pb2 import AssignedAction
 from hatchet_sdk.context.context import Context
@@ -14,6 +14,12 @@ if TYPE_CHECKING:
     from hatchet_sdk.worker.job import Job
 
 AttemptKey = tuple[str, int, int]
+
+
+class Ending(Protocol):
+    """What ends with the function: the invocation of a durable task."""
+
+    def end(self) -> None: ...
 
 
 @dataclass(slots=True, frozen=True)
@@ -40,6 +46,9 @@ class Attempt:
         running: the function has not ended yet (nor been found not to start at all).
         unsent: how many terminal reports the engine does not have yet; a large batch needs several.
         cancel_asked: the engine has sent a CANCEL for it.
+        invocation: only of a durable task; its steps end with the function, and with a cancellation.
+        evicted: the engine took it off this worker.
+        unreported: the engine did not get the report.
         async_task: the asyncio task of an async function; set and used by the main loop only.
     """
 
@@ -52,6 +61,9 @@ class Attempt:
     running: bool = True
     unsent: int = 0
     cancel_asked: bool = False
+    invocation: Ending | None = None
+    evicted: bool = False
+    unreported: bool = False
     async_task: asyncio.Task[None] | None = field(default=None, repr=False)
 
 

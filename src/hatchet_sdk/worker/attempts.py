@@ -11,7 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from hatchet_contracts.dispatcher_pb2 import CANCEL_STEP_RUN, START_BATCH, START_STEP_RUN, AssignedAction
 from hatchet_sdk.context.batch import BatchContext
 from hatchet_sdk.context.context import Context
-from hatchet_sdk.worker.attempt import Attempt, AttemptKey, Handler, key_of
+from hatchet_sdk.context.durable import DurableContext
+from hatchet_sdk.worker.attempt import Attempt, AttemptKey, Ending, Handler, key_of
 from hatchet_sdk.worker.batch_job import BatchJob, refused_batch
 from hatchet_sdk.worker.executor import Ended, Executor
 from hatchet_sdk.worker.job import Event, SingleJob
@@ -24,6 +25,8 @@ STARTED_AFTER_SECONDS = 0.05
 """A task that still runs by then gets a STARTED of its own; a shorter one is told of by its terminal report alone,
 because a report costs as much as the rest of the task (design section 1)."""
 MIN_SWEEP_SECONDS = 0.01
+ENDED_KEYS = 1000
+"""So many attempts are remembered after their end."""
 
 
 class Attempts:
@@ -32,6 +35,7 @@ class Attempts:
     Args:
         handlers: the registered functions by action id, in lower case as the engine sends it (C-5.1).
         new_context: makes the context of an assignment.
+        begin_durable: gives the context of a durable task its log.
     """
 
     def __init__(
@@ -43,7 +47,10 @@ class Attempts:
         executor: Executor,
         reports: Reports,
         outcomes: Outcomes,
+        begin_durable: Callable[[AssignedAction, Handler, DurableContext], Ending],
     ) -> None:
+        self._begin_durable = begin_durable
+        self._ended: dict[AttemptKey, None] = {}
         self._loop = loop
         self._handlers = handlers
         self._new_context = new_context
@@ -79,6 +86,8 @@ class Attempts:
         if not attempt.running:
             return
         attempt.running = False
+        if attempt.invocation is not None:
+            attempt.invocation.end()
         if not events or attempt.context.is_cancelled:
             self._forget(attempt)
             return
@@ -95,6 +104,10 @@ class Attempts:
 
     def _forget(self, attempt: Attempt) -> None:
         self._held.pop(attempt.key, None)
+        if not attempt.unreported and not attempt.handler.is_batch:
+            self._ended[attempt.key] = None
+            if len(self._ended) > ENDED_KEYS:
+                del self._ended[next(iter(self._ended))]
         if not self._held:
             self._empty.set()
 
@@ -109,6 +122,10 @@ class Attempts:
         key = key_of(action)
         if key in self._held:
             logger.debug("ignored a second START of %s, attempt %d", key[0], key[1] + 1)
+            return
+        if key in self._ended:
+            # Our report and a START that the engine sent again after a break passed each other.
+            logger.debug("ignored a START of %s, attempt %d, which has ended here", key[0], key[1] + 1)
             return
         handler = self._handlers.get(action.action_id)
         if handler is None or (action.action_type == START_BATCH) is not handler.is_batch:
@@ -130,7 +147,10 @@ class Attempts:
             if isinstance(context, BatchContext)
             else SingleJob(action, task, context, self._outcomes)
         )
-        return Attempt(key_of(action), action, handler, context, job, time.monotonic())
+        attempt = Attempt(key_of(action), action, handler, context, job, time.monotonic())
+        if isinstance(context, DurableContext):
+            attempt.invocation = self._begin_durable(action, handler, context)
+        return attempt
 
     def _refuse(self, action: AssignedAction, handler: Handler | None) -> None:
         # The official clients say nothing here (C-5.3), and the task waits for its execution timeout.
@@ -158,6 +178,16 @@ class Attempts:
         # Nothing held (C-5.22), or the report is on its way and the engine decides which came first.
         if attempt is not None and attempt.running and not attempt.cancel_asked:
             attempt.cancel_asked = True
+            attempt.context.mark_cancelled()
+            if attempt.invocation is not None:
+                attempt.invocation.end()
+            self._executor.cancel(attempt)
+
+    def evicted(self, key: AttemptKey) -> None:
+        """The engine took a durable task off this worker: its function ends, and nobody is told (D-16.3, D-17.13)."""
+        attempt = self._held.get(key)
+        if attempt is not None and attempt.running:
+            attempt.evicted = True
             attempt.context.mark_cancelled()
             self._executor.cancel(attempt)
 

@@ -64,8 +64,9 @@ class Executor:
     def cancel(self, attempt: Attempt) -> None:
         """Acts on a cancelled attempt whose exit flag is up. Called on the connection thread.
 
-        An async task is cancelled after `CANCEL_GRACE_SECONDS`: its awaits raise CancelledError, and `finally` blocks
-        can clean up. A sync task sees `ctx.exit_flag` (C-5.20). Once for an attempt.
+        An async task is cancelled after `CANCEL_GRACE_SECONDS`, one that was evicted at once: its awaits raise
+        CancelledError, and `finally` blocks can clean up. A sync task sees `ctx.exit_flag` (C-5.20). Once for an
+        attempt, and once more when it is evicted after that.
         """
         if attempt.handler.is_async:
             self._to_loop.put(attempt)
@@ -92,7 +93,7 @@ class Executor:
         """A new attempt, or one whose exit flag was raised; in the second case it may be here for the second time."""
         task = attempt.async_task
         if task is not None:
-            self._loop.call_later(CANCEL_GRACE_SECONDS, task.cancel)
+            self._loop.call_later(0.0 if attempt.evicted else CANCEL_GRACE_SECONDS, task.cancel)
         elif attempt.context.is_cancelled or self._stopped:
             self._ended((attempt, ()))
         else:

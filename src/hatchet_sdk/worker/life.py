@@ -15,13 +15,16 @@ from hatchet_contracts.dispatcher_pb2 import AssignedAction, WorkerRegisterReque
 from hatchet_contracts.v1.workflows_pb2 import CreateWorkflowVersionRequest
 from hatchet_sdk.context.batch import BatchContext
 from hatchet_sdk.context.context import Context
+from hatchet_sdk.context.durable import DurableContext
 from hatchet_sdk.context.worker_context import WorkerContext
+from hatchet_sdk.declare.options import SlotType
 from hatchet_sdk.wire.errors import EngineError
 from hatchet_sdk.wire.loop_thread import connection_thread
 from hatchet_sdk.worker import registration
 from hatchet_sdk.worker.attempt import Attempt, Handler
 from hatchet_sdk.worker.attempts import Attempts
 from hatchet_sdk.worker.connection import WorkerConnection
+from hatchet_sdk.worker.durable import Durables
 from hatchet_sdk.worker.errors import WorkerRegistrationError
 from hatchet_sdk.worker.executor import Ended, Executor
 from hatchet_sdk.worker.log_capture import LogCapture
@@ -73,12 +76,14 @@ class Life:
         self._sticky_workflows: dict[str, bool] = {}
         self._by_type = True
         self._batches = False
+        self._engine_version = ""
         self._lifespan_value: Any = None
         self._stop = asyncio.Event()
         self._connection: WorkerConnection | None = None
         self._executor: Executor | None = None
         self._attempts: Attempts
         self._reports: Reports
+        self._durables: Durables
         self._log_queue: LogQueue
         self._log_capture: LogCapture | None = None
         self._worker_context: WorkerContext
@@ -135,6 +140,7 @@ class Life:
             self._config.logger.removeHandler(self._log_capture)
         if self._executor is not None:
             self._executor.close()
+            await self._durables.close()
             self._reports.close()
             self._log_queue.close()
         if self._connection is not None:
@@ -151,6 +157,14 @@ class Life:
         self._reports = Reports(
             loop=loop, route=connection, outcomes=self._outcomes, settled=self._settled, batches=self._batches
         )
+        self._durables = Durables(
+            config=self._config,
+            link=connection,
+            slots=self._slot_config.get(SlotType.DURABLE.value, 0),
+            engine_version=self._engine_version,
+            has_stream=registration.has_durable_stream(self._engine_version),
+            on_evicted=lambda key: self._attempts.evicted(key),
+        )
         self._executor = Executor(
             loop=self._main_loop,
             ended=ended.put,
@@ -164,6 +178,7 @@ class Life:
             executor=self._executor,
             reports=self._reports,
             outcomes=self._outcomes,
+            begin_durable=self._durables.begin,
         )
 
     async def _unless_stopped(self, work: Coroutine[Any, Any, None]) -> bool:
@@ -183,7 +198,7 @@ class Life:
         self, connection: WorkerConnection, workflows: Sequence[CreateWorkflowVersionRequest]
     ) -> None:
         try:
-            version = await registration.engine_version(connection.calls)
+            version = self._engine_version = await registration.engine_version(connection.calls)
             self._by_type, self._batches = registration.takes_slot_config(version), takes_batches(version)
         except EngineError as error:
             raise WorkerRegistrationError(f"worker {self._name!r} cannot start: {error}") from None
@@ -202,6 +217,7 @@ class Life:
         """
         logger.info("worker %s stops: no new tasks, waiting for %d running", self._name, len(self._attempts))
         self._reports.stopping()
+        self._durables.stopping()
         loop = asyncio.get_running_loop()
         if await loop.run_in_executor(None, pause_worker, self._config, connection.worker_id):
             await self._drained()
@@ -225,10 +241,11 @@ class Life:
             logger.info("worker %s connected (id %s), listening for %d actions", self._name, worker_id, actions)
         else:
             self._attempts.restate()
+            self._durables.reconnected()
             self._reports.kick()
 
     def _new_context(self, action: AssignedAction, handler: Handler) -> Context:
-        kind = BatchContext if handler.is_batch else Context
+        kind = BatchContext if handler.is_batch else DurableContext if handler.task.is_durable else Context
         return kind(
             action,
             link=self._worker_context.link,

@@ -21,6 +21,7 @@ REGISTRATIONS_AT_ONCE = 5
 REGISTER_TRIES = 5
 REGISTER_WAIT_SECONDS = 1.0
 SLOT_CONFIG_SINCE = (0, 78, 23)
+DURABLE_STREAM_SINCE = (0, 80, 0)
 DISTRIBUTION = "hatchet-in-python"
 
 
@@ -60,8 +61,18 @@ async def engine_version(calls: Calls) -> str:
 
 def takes_slot_config(version: str) -> bool:
     """Whether the engine is new enough for slots by type (C-2.2)."""
-    numbers = re.match(r"v(\d+)\.(\d+)\.(\d+)", version)
-    return numbers is not None and tuple(int(part) for part in numbers.groups()) >= SLOT_CONFIG_SINCE
+    return _is_since(version, SLOT_CONFIG_SINCE)
+
+
+def has_durable_stream(version: str) -> bool:
+    """Whether the engine is new enough for the stream of durable tasks and for eviction (D-1.2)."""
+    return _is_since(version, DURABLE_STREAM_SINCE)
+
+
+def _is_since(version: str, since: tuple[int, int, int]) -> bool:
+    """Whether a version text says `since` or later; one that cannot be read says neither (D-1.1)."""
+    numbers = re.match(r"v?(\d+)\.(\d+)\.(\d+)(?:-|$)", version)
+    return numbers is not None and tuple(int(part) for part in numbers.groups()) >= since
 
 
 async def patiently(register: Callable[[], Awaitable[None]]) -> None:

@@ -244,6 +244,8 @@ class Reports:
     def _give_up(self, report: Report, error: EngineError) -> None:
         if report.terminal:
             logger.error("the result of %s is lost: %s", _subject(report.event), error)
+            if report.attempt is not None:
+                report.attempt.unreported = True
         self._settle(report)
 
     def _settle(self, report: Report) -> None:

@@ -1,3 +1,4 @@
+ALTER TABLE lease DROP COLUMN events_until;
 DROP TABLE durable_walk;
 DROP TABLE durable_match;
 DROP TABLE durable_release;

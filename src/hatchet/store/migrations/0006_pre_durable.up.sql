@@ -1,4 +1,5 @@
--- How often an attempt's task was evicted before it: the count of retries that workers and people see leaves evictions out.
+-- How many attempts of the task were evicted before the one that an assignment is of, or that a result opens: the count of
+-- retries that workers and people see leaves evictions out.
 ALTER TABLE task_result ADD COLUMN evictions integer NOT NULL DEFAULT 0;
 ALTER TABLE task_assignment ADD COLUMN evictions integer NOT NULL DEFAULT 0;
 
@@ -12,6 +13,7 @@ CREATE TABLE task_restore (
     cause        text NOT NULL,
     PRIMARY KEY (tenant_id, task_id, attempt)
 ) PARTITION BY RANGE (task_id);
+CREATE INDEX task_restore_by_time ON task_restore (tenant_id, restored_at);
 
 -- The durable log of a task run. Branch 1 has no row here: every log has it.
 CREATE TABLE durable_branch (
@@ -91,3 +93,6 @@ CREATE TABLE durable_walk (
     node        integer NOT NULL,
     PRIMARY KEY (tenant_id, task_id, invocation, node)
 ) PARTITION BY RANGE (task_id);
+
+-- Until when a tenant's owner has heard all events that durable tasks wait for: the next one looks no further back.
+ALTER TABLE lease ADD COLUMN events_until timestamptz;

@@ -19,6 +19,10 @@ SELECT 'task_replay' AS name, fact.tenant_id, fact.task_id AS id FROM task_repla
 WHERE fact.task_id >= $1::uuid
   AND NOT EXISTS (SELECT 1 FROM task WHERE task.tenant_id = fact.tenant_id AND task.id = fact.task_id)
 UNION ALL
+SELECT 'task_restore' AS name, fact.tenant_id, fact.task_id AS id FROM task_restore AS fact
+WHERE fact.task_id >= $1::uuid
+  AND NOT EXISTS (SELECT 1 FROM task WHERE task.tenant_id = fact.tenant_id AND task.id = fact.task_id)
+UNION ALL
 SELECT 'task_match' AS name, fact.tenant_id, fact.task_id AS id FROM task_match AS fact
 WHERE fact.task_id >= $1::uuid
   AND NOT EXISTS (SELECT 1 FROM task WHERE task.tenant_id = fact.tenant_id AND task.id = fact.task_id)

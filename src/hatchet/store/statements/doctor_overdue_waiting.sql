@@ -18,6 +18,9 @@ FROM (
         SELECT tenant_id, task_id, attempt + 1 AS attempt, retry_at AS ready_at FROM task_result
         WHERE task_id >= $2::uuid AND retry_at < to_timestamp($1::float8)
         UNION ALL
+        SELECT tenant_id, task_id, attempt, restored_at FROM task_restore
+        WHERE task_id >= $2::uuid AND restored_at < to_timestamp($1::float8)
+        UNION ALL
         SELECT tenant_id, task_id, attempt, replayed_at FROM task_replay
         WHERE task_id >= $2::uuid AND replayed_at < to_timestamp($1::float8) AND is_queued
     ) AS opened

@@ -18,6 +18,9 @@ WITH gone AS MATERIALIZED (
 , of_replay AS (
     DELETE FROM task_replay AS fact USING gone WHERE fact.tenant_id = gone.tenant_id AND fact.task_id = gone.id
 )
+, of_restore AS (
+    DELETE FROM task_restore AS fact USING gone WHERE fact.tenant_id = gone.tenant_id AND fact.task_id = gone.id
+)
 , of_match AS (
     DELETE FROM task_match AS fact USING gone WHERE fact.tenant_id = gone.tenant_id AND fact.task_id = gone.id
 )

@@ -14,7 +14,7 @@ WITH candidate AS (
                WHERE a.tenant_id = $1::uuid AND a.task_id = task.id
                  AND a.attempt = greatest(coalesce(ended.attempt + (ended.retry_at IS NOT NULL)::integer, 0),
                                           replay.attempt)
-           ) AS is_running
+           ) OR coalesce(ended.outcome = 'EVICTED', false) AS is_running
     FROM task
     LEFT JOIN LATERAL (
         SELECT result.attempt, result.outcome, result.retry_at FROM task_result AS result

@@ -24,13 +24,13 @@ WITH fence AS (
         units_left = excluded.units_left,
         refilled_at = excluded.refilled_at
 )
-INSERT INTO task_assignment (tenant_id, task_id, attempt, worker_id, app_retries, internal_retries, assigned_at, timeout_at,
-                             batch_id, batch_reason)
-SELECT $3::uuid, row.task_id, row.attempt, row.worker_id, row.app_retries, row.internal_retries,
+INSERT INTO task_assignment (tenant_id, task_id, attempt, worker_id, app_retries, internal_retries, evictions, assigned_at,
+                             timeout_at, batch_id, batch_reason)
+SELECT $3::uuid, row.task_id, row.attempt, row.worker_id, row.app_retries, row.internal_retries, row.evictions,
        to_timestamp($4::float8), to_timestamp(row.timeout_at), row.batch_id, row.batch_reason
 FROM fence, unnest($5::uuid[], $6::integer[], $7::uuid[], $8::integer[], $9::integer[], $10::float8[], $11::uuid[],
-                   $12::text[])
-  AS row (task_id, attempt, worker_id, app_retries, internal_retries, timeout_at, batch_id, batch_reason)
+                   $12::text[], $19::integer[])
+  AS row (task_id, attempt, worker_id, app_retries, internal_retries, timeout_at, batch_id, batch_reason, evictions)
 WHERE (
     SELECT true FROM task_result AS result
     WHERE result.tenant_id = $3::uuid AND result.task_id = row.task_id AND result.attempt = row.attempt

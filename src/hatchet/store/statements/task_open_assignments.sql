@@ -1,5 +1,5 @@
 -- Attempts that were given to a worker and have not ended: what occupies slots.
-SELECT a.task_id AS id, a.attempt, a.worker_id, a.app_retries, a.internal_retries, task.version_id, task.step_id,
+SELECT a.task_id AS id, a.attempt, a.worker_id, a.app_retries, a.internal_retries, a.evictions, task.version_id, task.step_id,
        task.run_id, task.priority, task.desired_labels::text AS labels,
        task.limits::text AS limits, task.desired_worker_id, a.batch_id,
        extract(epoch FROM a.assigned_at)::float8 AS assigned_at,

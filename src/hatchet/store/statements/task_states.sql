@@ -4,8 +4,9 @@ SELECT task.id, task.version_id, task.step_id, task.run_id, task.priority, task.
        task.limits::text AS limits, task.desired_worker_id,
        extract(epoch FROM task.inserted_at)::float8 AS inserted_at,
        ended.attempt AS ended_attempt, ended.outcome, ended.output, ended.error, ended.app_retries, ended.internal_retries,
-       extract(epoch FROM ended.finished_at)::float8 AS finished_at,
+       ended.evictions, extract(epoch FROM ended.finished_at)::float8 AS finished_at,
        extract(epoch FROM ended.retry_at)::float8 AS retry_at,
+       extract(epoch FROM restore.restored_at)::float8 AS restored_at,
        replay.attempt AS replay_attempt, replay.is_queued,
        extract(epoch FROM replay.replayed_at)::float8 AS replayed_at,
        assignment.worker_id, assignment.batch_id, extract(epoch FROM assignment.assigned_at)::float8 AS assigned_at,
@@ -23,6 +24,10 @@ LEFT JOIN LATERAL (
     WHERE r.tenant_id = $1::uuid AND r.task_id = task.id
     ORDER BY r.attempt DESC LIMIT 1
 ) AS replay ON true
+LEFT JOIN LATERAL (
+    SELECT t.restored_at FROM task_restore AS t
+    WHERE ended.outcome = 'EVICTED' AND t.tenant_id = $1::uuid AND t.task_id = task.id AND t.attempt = ended.attempt + 1
+) AS restore ON true
 LEFT JOIN LATERAL (
     SELECT * FROM task_assignment AS a
     WHERE a.tenant_id = $1::uuid AND a.task_id = task.id

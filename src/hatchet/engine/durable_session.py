@@ -1,0 +1,69 @@
+"""One worker's durable stream: requests come in, responses go out in the order in which they were decided."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import deque
+from typing import TYPE_CHECKING
+
+import structlog
+
+from hatchet.core.durable_messages import Request, Response, SendResponse
+from hatchet.core.errors import HatchetError
+
+if TYPE_CHECKING:
+    from hatchet.engine.durable_streams import DurableStreams
+
+log = structlog.get_logger("hatchet.engine")
+
+
+class DurableSession:
+    """A stream that a worker opened (behaviour-durable D-2)."""
+
+    def __init__(
+        self, durable: DurableStreams, tenant_id: str, worker_id: str, send: SendResponse, *, in_order: bool
+    ) -> None:
+        """``in_order``: the worker hands completions over in the order in which they come (D-15.16)."""
+        self.tenant_id = tenant_id
+        self.worker_id = worker_id
+        self.in_order = in_order
+        self.is_closed = False
+        self._durable = durable
+        self._send = send
+        self._outbox: deque[Response] = deque()
+        self._wake = asyncio.Event()
+        self._pumping = asyncio.create_task(self._pump(), name=f"durable stream of {worker_id}")
+
+    def handle(self, request: Request) -> None:
+        """Take a request; those of one task are answered in their order, those of others beside them (D-2.6)."""
+        if not self.is_closed:
+            self._durable.take(self, request)
+
+    def push(self, response: Response) -> None:
+        """Send a response after those that were pushed before."""
+        if not self.is_closed:
+            self._outbox.append(response)
+            self._wake.set()
+
+    async def close(self) -> None:
+        """The stream is over; tasks go on, and what was not sent is asked for on the next stream (D-2.7)."""
+        self.is_closed = True
+        self._durable.left(self)
+        self._pumping.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._pumping
+
+    async def _pump(self) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            while self._outbox:
+                try:
+                    await self._send(self._outbox.popleft())
+                except HatchetError as error:
+                    # The worker asks again on its next stream.
+                    log.info("a durable stream is gone", worker=self.worker_id, error=error.message)
+                    self.is_closed = True
+                    self._outbox.clear()
+                    return

@@ -1,0 +1,76 @@
+"""Random durable programs with crashes, evictions and duplicates, against runs without them (behaviour-durable D-29)."""
+
+from __future__ import annotations
+
+import os
+import random
+
+from durable_program import KEYS, Program, programs
+from durable_world import World
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+EXAMPLES = int(os.environ.get("HATCHET_TEST_RANDOM_RUNS", "24")) * 10
+"""How many programs of each kind; more by hand."""
+modest = settings(max_examples=EXAMPLES, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+
+
+def happens(world: World, chance: random.Random, *, breaks: float) -> None:
+    """One thing, be it that something breaks."""
+    if chance.random() < breaks:
+        what = chance.choice(("worker", "engine", "cut", "evict", "evict", "duplicate"))
+        if what == "worker":
+            world.crash_of_worker()
+        elif what == "engine":
+            world.crash_of_engine()
+        elif what == "cut":
+            world.cut()
+        elif what == "evict":
+            world.evict()
+        else:
+            world.duplicate(chance)
+        return
+    draw = chance.random()
+    if draw < 0.4:
+        world.up_one()
+    elif draw < 0.8:
+        world.down_one()
+    elif draw < 0.85 and (due := world.sleeps_due()):
+        world.fire(chance.choice(due))
+    elif draw < 0.9 and (running := world.children_running()):
+        world.finish(chance.choice(running))
+    elif draw < 0.93:
+        world.push(chance.choice(KEYS))
+    else:
+        world.pass_time(chance.choice((0.1, 1.0, 3.0, 6.0, 70.0)))
+
+
+def walk(program: Program, seed: int, *, in_order: bool, races: bool) -> World:
+    chance = random.Random(seed)
+    world = World(program, in_order=in_order)
+    breaks = chance.choice((0.0, 0.02, 0.1, 0.3))
+    for _ in range(chance.choice((30, 100, 300))):
+        if world.is_done:
+            break
+        happens(world, chance, breaks=breaks)
+    world.drain()
+    world.check(races=races)
+    return world
+
+
+@modest
+@given(program=programs(races=False), seed=st.integers(0, 2**32))
+def test_d_29_9_any_order_of_crashes_ends_with_the_same_result(program: Program, seed: int) -> None:
+    walk(program, seed, in_order=True, races=False)
+
+
+@modest
+@given(program=programs(), seed=st.integers(0, 2**32))
+def test_d_7_7_races_take_the_turn_that_the_log_says(program: Program, seed: int) -> None:
+    walk(program, seed, in_order=True, races=True)
+
+
+@modest
+@given(program=programs(races=False), seed=st.integers(0, 2**32))
+def test_d_15_16_workers_that_do_not_block_end_with_the_same_result(program: Program, seed: int) -> None:
+    walk(program, seed, in_order=False, races=False)
