@@ -45,6 +45,7 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, help="of the sustained run (default 60); half of it for the others")
     parser.add_argument("--waiting", type=int, help="tasks that wait in the other queue (default 500000)")
     parser.add_argument("--limited", type=int, help="tasks that wait for places of concurrency rules (default 100000)")
+    parser.add_argument("--sleepers", type=int, help="durable tasks that sleep at once (default 100000)")
     parser.add_argument("--slots", type=int, default=500, help="slots of the worker")
     parser.add_argument("--quick", action="store_true", help="10 s, 20,000 waiting: to see that it runs")
     parser.add_argument("--compare", action="store_true", help="procrastinate and pgqueuer too, on the same server")
@@ -64,8 +65,16 @@ def _options(chosen: argparse.Namespace) -> Options:
     seconds = chosen.seconds or (10.0 if chosen.quick else 60.0)
     waiting = chosen.waiting or (20_000 if chosen.quick else 500_000)
     limited = chosen.limited or (5000 if chosen.quick else 100_000)
+    sleepers = chosen.sleepers or (2000 if chosen.quick else 100_000)
     short = max(seconds / 2, 5.0)
-    return Options(seconds=seconds, short_seconds=short, waiting=waiting, limited=limited, slots=chosen.slots)
+    return Options(
+        seconds=seconds,
+        short_seconds=short,
+        waiting=waiting,
+        limited=limited,
+        sleepers=sleepers,
+        slots=chosen.slots,
+    )
 
 
 async def _run(chosen: argparse.Namespace) -> dict[str, Any]:

@@ -26,6 +26,8 @@ class Options:
     waiting: int = 500_000
     limited: int = 100_000
     """Tasks that wait without a worker, once without and twice with concurrency rules."""
+    sleepers: int = 100_000
+    """Durable tasks that sleep at once."""
     slots: int = 500
     """Of the one worker."""
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from benchmarks.bench import Bench
 from benchmarks.done import RUNS, TASKS, CommittedResults
+from benchmarks.durable import durable
 from benchmarks.events import events
 from benchmarks.limits import limits
 from benchmarks.saturation import Plan, saturate
@@ -167,6 +168,7 @@ ON_ENGINE: dict[str, Scenario] = {
     "events": events,
     "schedules": schedules,
     "limits": limits,
+    "durable": durable,
     "backlog": backlog,
 }
 """In the order in which they run."""

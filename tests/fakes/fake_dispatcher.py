@@ -51,6 +51,7 @@ METHODS: dict[str, dict[str, tuple[Any, Any]]] = {
         "CancelTasks": (v1.CancelTasksRequest, v1.CancelTasksResponse),
         "ReplayTasks": (v1.ReplayTasksRequest, v1.ReplayTasksResponse),
         "GetRunDetails": (v1.GetRunDetailsRequest, v1.GetRunDetailsResponse),
+        "BranchDurableTask": (v1.BranchDurableTaskRequest, v1.BranchDurableTaskResponse),
     },
     "EventsService": {
         "PutLog": (events.PutLogRequest, events.PutLogResponse),
@@ -80,6 +81,7 @@ class FakeDispatcher:
 
     def __init__(self, max_message_bytes: int = 4 * 1024 * 1024) -> None:
         self.port = 0
+        self.version = "v0.111.0"
         self.calls: dict[str, Calls] = {}
         self.worker_ids: list[str] = []
         self.streams = 0
@@ -249,6 +251,8 @@ class FakeDispatcher:
                     self._subscribe, pb.SubscribeToWorkflowEventsRequest.FromString, pb.WorkflowEvent.SerializeToString
                 )
             server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, handlers),))
+        for service, handlers in self._other_services().items():
+            server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, handlers),))
         self.port = server.add_insecure_port(f"127.0.0.1:{self.port}")
         await server.start()
         self._server = server
@@ -259,6 +263,10 @@ class FakeDispatcher:
             await server.stop(grace)
             self._open_streams.clear()
             self._subscribers.clear()
+
+    def _other_services(self) -> dict[str, dict[str, grpc.RpcMethodHandler[Any, Any]]]:
+        """What a fake that knows more serves beside."""
+        return {}
 
     def _unary(self, name: str) -> Callable[[Any, Any], Awaitable[Any]]:
         async def handle(request: Any, context: Any) -> Any:
@@ -281,7 +289,7 @@ class FakeDispatcher:
 
     def _answer(self, name: str, request: Any) -> Any:
         if name == "GetVersion":
-            return pb.GetVersionResponse(version="v0.111.0")
+            return pb.GetVersionResponse(version=self.version)
         if name == "Register":
             self.worker_ids.append(str(uuid.uuid4()))
             return pb.WorkerRegisterResponse(worker_id=self.worker_ids[-1], worker_name=request.worker_name)

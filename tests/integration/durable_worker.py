@@ -31,10 +31,12 @@ from hatchet.core.durable_messages import (
 )
 from hatchet.core.durable_waits import WaitCondition, WaitKind
 from hatchet.core.errors import Unavailable
-from hatchet.core.messages import Action, TriggerItem
+from hatchet.core.messages import Action, TriggerItem, WorkerRegistration
 from hatchet.engine.durable_session import DurableSession
 
 Answer = TypeVar("Answer", bound=Response)
+Acks = (MemoAck, SpawnAck, WaitAck, Refused, EvictionAck, ServerEvict)
+"""What a request is answered with."""
 
 
 def sleeps(text: str, group: str | None = None, name: str | None = None) -> WaitCondition:
@@ -99,12 +101,11 @@ class DurableWorker:
         """Send a request and return its answer, which must be of that kind."""
         before = len(self.heard)
         self.say(request)
-        answers = (MemoAck, SpawnAck, WaitAck, Refused, EvictionAck, ServerEvict)
         task_id, invocation = request.task_id, request.invocation  # type: ignore[union-attr]
 
         def find() -> Response | None:
             for one in self.heard[before:]:
-                if isinstance(one, answers) and _about(one) == (task_id, invocation):
+                if isinstance(one, Acks) and _about(one) == (task_id, invocation):
                     return one
             return None
 
@@ -163,6 +164,11 @@ class DurableWorker:
         return orjson.loads(completed.payload or "{}")
 
     @property
+    def acks(self) -> list[Response]:
+        """The answers to requests so far."""
+        return [one for one in self.heard if isinstance(one, Acks)]
+
+    @property
     def completions(self) -> list[EntryCompleted]:
         return [one for one in self.heard if isinstance(one, EntryCompleted)]
 
@@ -203,3 +209,27 @@ def _about(response: Response) -> tuple[str, int]:
     if isinstance(response, (MemoAck, WaitAck, Refused, EntryCompleted)):
         return response.ref.task_id, response.ref.invocation
     return response.task_id, response.invocation
+
+
+async def serving(
+    one: Instance, *names: str, language: str | None = None, slots: int = 10, **options: Any
+) -> DurableWorker:
+    """A worker for durable tasks of these names, its streams open; the tasks have these options."""
+    for name in names or ("flow",):
+        await one.define(name, **{"is_durable": True, "execution_timeout": "9000h", **options})
+    actions = tuple(f"{name}:run" for name in names or ("flow",))
+    capacity = {"durable": slots, "default": slots}
+    registration = WorkerRegistration(name="a worker", actions=actions, slots=capacity, language=language)
+    worker = Worker(one, await one.engine.workers.register(TENANT, registration))
+    return await DurableWorker(await worker.open()).open()
+
+
+async def started(worker: DurableWorker, name: str = "flow", **fields: Any) -> Action:
+    """The first invocation of a new run."""
+    return await worker.invocation(await worker.worker.instance.run(name, **fields), 1)
+
+
+async def retried(worker: DurableWorker, action: Action) -> Action:
+    """The invocation after this one, which fails; the task needs a retry for it."""
+    await worker.worker.fail(action)
+    return await worker.invocation(action.task_id, _count(action) + 1)

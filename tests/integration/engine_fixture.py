@@ -253,6 +253,7 @@ class Instance:
             for worker in alive:
                 await worker.beat()
         self.scheduler.runs._sleeps.ring()
+        self.scheduler.durable._time_passed()
         self.scheduler._time_passed()
         await self.watched()
 

@@ -226,6 +226,19 @@ async def test_d_2_12_a_response_above_the_limit_is_replaced_and_the_stream_goes
         assert (await read(call)).WhichOneof("message") == "wait_for_ack"
 
 
+async def test_d_4_8_a_request_above_the_limit_is_answered_and_the_stream_goes_on() -> None:
+    async with a_world(limit=2048) as world:
+        call, session = await opened(world)
+        large = memo(b"k", payload=b'"' + b"x" * 3000 + b'"')
+        await call.write(large.SerializeToString())
+        await call.write(memo(b"k").SerializeToString())
+        unreadable = await within(session.requests.get())
+        assert isinstance(unreadable, UnreadableRequest)
+        assert (unreadable.task_id, unreadable.invocation) == (TASK, 1)
+        assert "above the limit of 2048: send less, or raise SERVER_GRPC_MAX_MSG_SIZE" in unreadable.message
+        assert isinstance(await within(session.requests.get()), MemoRequest)
+
+
 # Waits of clients without stream -----------------------------------------------------------------------------------
 
 

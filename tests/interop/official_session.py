@@ -169,6 +169,29 @@ class Session:
         """Types of the events of a task, in no order that is promised."""
         return [row["eventType"] for row in self._ask(f"stable/tasks/{task_id}/task-events?limit=100")["rows"]]
 
+    def task_events_in_order(self, task_id: str) -> list[tuple[str, str]]:
+        """Type and message of the events of a task, oldest first."""
+        rows = self._ask(f"stable/tasks/{task_id}/task-events?limit=100")["rows"]
+        return [(row["eventType"], row["message"]) for row in sorted(rows, key=lambda row: row["timestamp"])]
+
+    def durable_log(self, task_id: str) -> list[dict[str, Any]]:
+        """The entries of a durable task, by branch and node (D-25.1)."""
+        entries: list[dict[str, Any]] = self._ask(f"stable/tenants/{self._tenant}/durable-tasks/{task_id}")
+        return entries
+
+    def restore(self, task_id: str) -> bool:
+        """Restore an evicted task; the clients do not offer it. What the engine answered (D-25.7)."""
+        return bool(self._ask(f"stable/tasks/{task_id}/restore", "POST")["requeued"])
+
+    def await_evicted(self, run_id: str) -> dict[str, Any]:
+        """Wait until a task of the run has left its worker (D-24.2); the run's details."""
+
+        def is_evicted(details: dict[str, Any]) -> bool:
+            assert not details["done"], details
+            return any(task["is_evicted"] for task in details["tasks"].values())
+
+        return self.await_details(run_id, is_evicted, f"the run {run_id} is evicted")
+
     def trigger_cron(self, cron_id: str) -> str:
         """Start a run of a cron now; the clients do not offer it. The run's id."""
         run_id: str = self._ask(f"tenants/{self._tenant}/workflows/crons/{cron_id}", "POST")["externalId"]

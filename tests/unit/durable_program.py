@@ -5,6 +5,7 @@ An interpreter on a loop without time takes its turns in the order of what it he
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
@@ -90,7 +91,7 @@ class Par:
 class Race:
     """The first wait that is over wins, and the other one goes on unheard."""
 
-    waits: tuple[Sleep | Event | Run, ...]
+    waits: tuple[Program, Program]
     then: Program
 
 
@@ -131,7 +132,44 @@ def programs(*, races: bool = True) -> st.SearchStrategy[Program]:
     inner = st.recursive(st.one_of(*waits, *others), grow, max_leaves=10)
     # A slow memo stands alone: beside other branches it may change the order of requests (D-12.13).
     slow = st.builds(Memo, keys, st.sampled_from((2, 30)))
-    return st.lists(st.one_of(inner, inner, slow), min_size=1, max_size=3).map(tuple).map(Seq)
+    return st.lists(st.one_of(inner, inner, slow), min_size=1, max_size=3).map(tuple).map(Seq).map(apart)
+
+
+def apart(program: Seq) -> Seq:
+    """The program with keys of their own for the children that branches ask for.
+
+    A second request for a child whose result was delivered is answered by the next status message (D-15.5), so that
+    its place among other completions is chance: such programs are not deterministic.
+    """
+    numbers = itertools.count()
+
+    def renamed(run: Run, names: dict[str, str]) -> Run:
+        if run.key is None:
+            return run
+        key = names.setdefault(run.key, f"{run.key}{next(numbers)}")
+        return Run(key, key)
+
+    def visit(part: Program, is_beside: bool) -> Program:
+        match part:
+            case Run():
+                return renamed(part, {}) if is_beside else part
+            case Bulk(runs):
+                names: dict[str, str] = {}
+                return Bulk(tuple(renamed(run, names) for run in runs)) if is_beside else part
+            case Fire(run):
+                return Fire(renamed(run, {}))
+            case Later(run, body):
+                return Later(renamed(run, {}), visit(body, True))
+            case Seq(steps):
+                return Seq(tuple(visit(step, is_beside) for step in steps))
+            case Par(steps):
+                return Par(tuple(visit(step, True) for step in steps))
+            case Race((first, second), then):
+                return Race((visit(first, True), visit(second, True)), visit(then, True))
+            case _:
+                return part
+
+    return Seq(tuple(visit(step, False) for step in program.steps))
 
 
 def value_of(program: Program) -> Any:
@@ -273,8 +311,8 @@ async def interpret(program: Program, ctx: Context) -> Any:
             await ctx.spawn([run])
             return None
         case Later(run, body):
-            key = (await ctx.spawn([run]))[0]
-            return [await interpret(body, ctx), await ctx.child(key)]
+            [child] = await ctx.spawn([run])
+            return [await interpret(body, ctx), await ctx.child(child)]
         case Seq(steps):
             return [await interpret(step, ctx) for step in steps]
         case Par(steps):

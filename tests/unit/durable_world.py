@@ -250,9 +250,7 @@ class World:
                 self._refuse(request)
                 self.invoke()
                 return
-            self.log = DurableLog(
-                self.invocation, self.rows.read(), walked=point, hands_over_in_order=self.in_order
-            )
+            self.log = DurableLog(self.invocation, self.rows.read(), walked=point, hands_over_in_order=self.in_order)
             self.is_new_stream = False
         if self.is_new_stream:
             self.log.reconnected()
@@ -345,6 +343,9 @@ class World:
             log.received(request.received)
         for entry in log.listed(request.waiting, self.now):
             self._send_completion(entry, entry.release)
+        for key in request.waiting:
+            if self.rows.entries[key].kind is EntryKind.MEMO and key in self.rows.results:
+                self._send_completion(self.rows.entries[key], None)
         self._hand_over()
         assert log.stalled(self.now) is None, ("stalled", self.trace)
 

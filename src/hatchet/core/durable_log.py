@@ -223,8 +223,6 @@ class DurableLog:
         self._entries: dict[Key, Entry] = {}
         self._children: dict[str, Entry] = {}
         """The children of the active path by name (D-13.5)."""
-        self._early: dict[Key, Result] = {}
-        """Results of entries that are committed, but not taken yet."""
         self._requested: set[Key] = set()
         self._awaited: set[Key] = set()
         self._listed: dict[Key, float] = {}
@@ -338,9 +336,6 @@ class DurableLog:
         if known is None:
             known = entry
             self._add(entry)
-        if known.result is None and known.key in self._early:
-            known.result = self._early[known.key]
-        self._early.pop(known.key, None)
         if known.node == self.walked + 1 and self._is_on_path(known):
             self.walked = known.node
         self._request(known)
@@ -348,17 +343,10 @@ class DurableLog:
     # What comes back --------------------------------------------------------------------------------------------------
 
     def satisfied(self, branch: int, node: int, result: Result) -> bool:
-        """An entry has its result, committed; False when that was known or the entry is not.
-
-        A result that is faster than the acknowledgement of its entry is kept until :meth:`took`.
-        """
+        """An entry has its result, committed; False when that was known or the entry is not."""
         key = branch, node
         entry = self._entries.get(key)
-        if entry is None:
-            if branch == self.active.id and node > self.tip:
-                self._early.setdefault(key, result)
-            return False
-        if entry.result is not None:
+        if entry is None or entry.result is not None:
             return False
         entry.result = result
         self._make_ready(entry)
@@ -367,11 +355,7 @@ class DurableLog:
         return True
 
     def listed(self, keys: Iterable[Key], now: float) -> list[Entry]:
-        """The worker waits for these. Those that were sent before are returned: they are to be sent again (D-15.5).
-
-        So are memos that have a value, whose completion is empty (D-12.8); the others come in their order.
-        """
-        memos: list[Entry] = []
+        """The worker waits for these. Those that were sent before are returned: they are to be sent again (D-15.5)."""
         again: list[Entry] = []
         for key in keys:
             entry = self._entries.get(key)
@@ -379,15 +363,12 @@ class DurableLog:
                 continue
             self._awaited.add(key)
             self._listed.setdefault(key, now)
-            if entry.kind is EntryKind.MEMO:
-                if entry.result is not None and key in self._requested:
-                    memos.append(entry)
-            elif key in self._sent:
+            if key in self._sent:
                 self._repeated_at = now
                 again.append(entry)
             else:
                 self._make_ready(entry)
-        return memos + sorted(again, key=lambda entry: self._paths.place(_release(entry)))
+        return sorted(again, key=lambda entry: self._paths.place(_release(entry)))
 
     def received(self, order: int) -> None:
         """The worker has this invocation's completions up to this order (D-15.6)."""
@@ -463,17 +444,19 @@ class DurableLog:
                 return entry
         return None
 
-    def after_eviction(self, now: float) -> Restore:
+    def after_eviction(self, now: float | None = None) -> Restore:
         """What the worker cannot have used of this invocation, which was just evicted (D-17.15).
 
         It waited for something, or it would not have been evicted: when nothing is open, for what is on its way.
+        With ``now``, what is on its way counts beside open entries, too.
         """
         if self._ready or any(self._is_owed(entry) for entry in self._released[self._next :]):
             return Restore.NOW
         requested = [self._entries[key] for key in self._requested]
         if any(self._was_computing(entry) for entry in requested) or not any(map(_is_open, requested)):
             return Restore.NOW
-        return Restore.SOON if self._unused or now - self._repeated_at < UNDER_WAY_SECONDS else Restore.NO
+        is_under_way = now is not None and now - self._repeated_at < UNDER_WAY_SECONDS
+        return Restore.SOON if self._unused or is_under_way else Restore.NO
 
     def overdue(self) -> bool:
         """The same from the rows alone, for an evicted task that this instance did not serve (D-29.6)."""

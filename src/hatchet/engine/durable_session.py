@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from hatchet.core.durable_messages import Request, Response, SendResponse
-from hatchet.core.errors import HatchetError
+from hatchet.core.errors import Unavailable
 
 if TYPE_CHECKING:
     from hatchet.engine.durable_streams import DurableStreams
@@ -59,11 +59,15 @@ class DurableSession:
             await self._wake.wait()
             self._wake.clear()
             while self._outbox:
+                response = self._outbox.popleft()
                 try:
-                    await self._send(self._outbox.popleft())
-                except HatchetError as error:
+                    await self._send(response)
+                except Unavailable as error:
                     # The worker asks again on its next stream.
                     log.info("a durable stream is gone", worker=self.worker_id, error=error.message)
                     self.is_closed = True
                     self._outbox.clear()
                     return
+                except Exception as error:
+                    # One response that cannot be sent must not keep the others back.
+                    log.error("a durable response was not sent", worker=self.worker_id, exc_info=error)

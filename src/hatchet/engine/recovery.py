@@ -27,7 +27,7 @@ log = structlog.get_logger("hatchet.engine")
 
 PAGE = 20_000
 RUN_PAGE = 500
-REOPENED_PAGE = 1000
+NAMES_PAGE, STATES_PAGE = 10_000, 1000
 NOTHING = lowest_at(0)
 
 
@@ -59,7 +59,7 @@ async def recover(
     waiting = await _load_waiting(scheduler, database, registration, since, retries)
     scheduler.loaded()
     runs = await _load_runs(scheduler, database, run_facts, since)
-    named = await _load_reopened(scheduler, database, rebuild, run_facts)
+    named = await _load_reopened(scheduler, database, registration, rebuild, run_facts)
     scheduler.filled()
     log.info(
         "scheduling for a tenant",
@@ -85,20 +85,39 @@ async def _load_runs(scheduler: TenantScheduler, database: Database, run_facts: 
         cursor = run_ids[-1]
 
 
-async def _load_reopened(scheduler: TenantScheduler, database: Database, rebuild: Rebuild, run_facts: RunFacts) -> int:
+async def _load_reopened(
+    scheduler: TenantScheduler,
+    database: Database,
+    registration: Registration,
+    rebuild: Rebuild,
+    run_facts: RunFacts,
+) -> int:
     """What was replayed or evicted may be older than everything else; how many names there are."""
     cursor, count = NOTHING, 0
     while True:
-        names = await reopened(database, scheduler.tenant_id, cursor, REOPENED_PAGE)
+        names = await reopened(database, scheduler.tenant_id, cursor, NAMES_PAGE)
         for name, at in names.items():
             scheduler.runs.reopened(name, at)
-        unknown = [name for name in names if not scheduler.knows(name)]
-        if unknown:
-            await _load_named(scheduler, database, rebuild, run_facts, unknown)
+        await _load_evicted(scheduler, database, registration, [name for name in names if not scheduler.knows(name)])
+        others = [name for name in names if not scheduler.knows(name)]
+        for start in range(0, len(others), STATES_PAGE):
+            await _load_named(scheduler, database, rebuild, run_facts, others[start : start + STATES_PAGE])
         count += len(names)
-        if len(names) < REOPENED_PAGE:
+        if len(names) < NAMES_PAGE:
             return count
         cursor = list(names)[-1]
+
+
+async def _load_evicted(
+    scheduler: TenantScheduler, database: Database, registration: Registration, ids: Sequence[str]
+) -> None:
+    """Those of the named tasks that are evicted, which may be very many: one statement, and nothing else of them."""
+    with scheduler.meanwhile.reading() as ended:
+        rows = await database.fetch("task_evicted", scheduler.tenant_id, ids) if ids else []
+        tasks = await _tasks(registration, rows, "ready_at")
+    for task in tasks:
+        if task.id not in ended and not scheduler.knows(task.id):
+            scheduler.enqueue(task, was_evicted=True)
 
 
 async def _load_named(

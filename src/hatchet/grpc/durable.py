@@ -28,8 +28,11 @@ _log = structlog.get_logger(__name__)
 class DurableService:
     """Handlers of ``v1.V1Dispatcher`` (D-2, D-3, D-26)."""
 
-    def __init__(self, *, durable: DurableExecution, signal_poll_seconds: float = SIGNAL_POLL_SECONDS) -> None:
+    def __init__(
+        self, *, durable: DurableExecution, max_message_bytes: int, signal_poll_seconds: float = SIGNAL_POLL_SECONDS
+    ) -> None:
         self._durable = durable
+        self._max_message_bytes = max_message_bytes
         self._signal_poll_seconds = signal_poll_seconds
 
     async def durable_task(
@@ -55,7 +58,7 @@ class DurableService:
                 elif session is None:
                     kind = message.WhichOneof("message") or "an empty one"
                     raise InvalidArgument(f"the first request of a stream must be register_worker, not {kind}")
-                elif (request := request_of(message)) is not None:
+                elif (request := request_of(message, self._max_message_bytes)) is not None:
                     session.handle(request)
         finally:
             if session is not None:

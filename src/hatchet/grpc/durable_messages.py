@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 
 import structlog
@@ -46,14 +47,25 @@ _Event = pb.DurableTaskMemoRequest | pb.DurableTaskTriggerRunsRequest | pb.Durab
 _Answered = _Event | pb.DurableTaskEvictInvocationRequest
 
 
-def request_of(message: pb.DurableTaskRequest) -> Request | None:
-    """Any request but ``register_worker``, as the engine takes it.
+def request_of(message: pb.DurableTaskRequest, limit: int = sys.maxsize) -> Request | None:
+    """Any request but ``register_worker``, as the engine takes it; one of more than ``limit`` bytes is not read.
 
     What has to be answered but cannot be read is an :class:`UnreadableRequest` that says why (D-4.8). A
     ``complete_memo`` that cannot be read is None and logged: it has no answer (D-3.18), and a worker would take an
     ``error`` for the answer to whatever it asked for last (D-4.1).
     """
+    size = message.ByteSize()
     match message.WhichOneof("message"):
+        case ("memo" | "trigger_runs" | "wait_for") as kind if size > limit:
+            asked: _Event = getattr(message, kind)
+            return _unreadable(asked, f"{kind}: {_too_large(size, limit)}")
+        case "complete_memo" if size > limit:
+            _log.warning(
+                "a memo was not kept",
+                task=message.complete_memo.ref.durable_task_external_id[:_LONGEST_ID],
+                error=_too_large(size, limit),
+            )
+            return None
         case "memo":
             return _answered(message.memo)
         case "trigger_runs":
@@ -74,7 +86,16 @@ def _answered(message: _Answered) -> Request:
     try:
         return _read(message, required_uuid(task_id, _TASK_ID), invocation)
     except InvalidArgument as error:
-        return UnreadableRequest(parse_uuid(task_id) or task_id[:_LONGEST_ID], invocation, error.message)
+        return _unreadable(message, error.message)
+
+
+def _unreadable(message: _Answered, text: str) -> UnreadableRequest:
+    task_id = message.durable_task_external_id
+    return UnreadableRequest(parse_uuid(task_id) or task_id[:_LONGEST_ID], message.invocation_count, text)
+
+
+def _too_large(size: int, limit: int) -> str:
+    return f"{size} bytes are above the limit of {limit}: send less, or raise SERVER_GRPC_MAX_MSG_SIZE"
 
 
 def _read(message: _Answered, task_id: str, invocation: int) -> Request:

@@ -15,6 +15,10 @@ from hatchet.grpc.transport import Calls
 _log = structlog.get_logger(__name__)
 
 
+READ_FACTOR = 4
+"""Messages up to so many times the limit are read, to be refused with a text."""
+
+
 def server_options(max_message_bytes: int) -> list[tuple[str, int]]:
     """Options of the listening side. No limit on concurrent calls: worker streams count, and stay open for days."""
     return [
@@ -26,7 +30,8 @@ def server_options(max_message_bytes: int) -> list[tuple[str, int]]:
         ("grpc.http2.max_ping_strikes", 0),
         # Without this a second server would share the port silently and take half of the calls.
         ("grpc.so_reuseport", 0),
-        ("grpc.max_receive_message_length", max_message_bytes),
+        # What is larger ends its call; up to here :class:`Calls` and the handlers say themselves what is too large.
+        ("grpc.max_receive_message_length", READ_FACTOR * max_message_bytes),
         ("grpc.max_send_message_length", max_message_bytes),
     ]
 

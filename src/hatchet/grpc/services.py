@@ -70,5 +70,5 @@ def grpc_services(
         "v1.AdminService": AdminService(
             registration=registration, trigger=trigger, bulk=bulk, reading=reading, durable=durable
         ),
-        "v1.V1Dispatcher": DurableService(durable=durable),
+        "v1.V1Dispatcher": DurableService(durable=durable, max_message_bytes=max_message_bytes),
     }

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -33,6 +34,10 @@ SendMessage = Callable[[Message], Awaitable[None]]
 Handler = Callable[..., Coroutine[Any, Any, Any]]
 
 _EOF: object = vars(grpc.aio)["EOF"]
+_UNLIMITED = 1 << 62
+
+CHECK_THEIR_SIZE = frozenset({"/v1.V1Dispatcher/DurableTask"})
+"""Streams whose handler answers a request that is too large; others end."""
 
 
 class Calls(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # generic in the stubs only
@@ -64,12 +69,14 @@ class Calls(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # generic in the
 
     def _unary(self, method: Method, handler: Handler) -> Callable[[bytes, Context], Coroutine[Any, Any, bytes]]:
         cached, verify = self._tokens.cached, self._tokens.verify
-        parse, path = method.request.FromString, method.path
+        parse, path, limit = method.request.FromString, method.path, self._max_message_bytes
 
         async def call(data: bytes, context: Context) -> bytes:
             try:
                 token = _token(context)
                 caller = cached(token) or await verify(token)
+                if len(data) > limit:
+                    raise _too_large(len(data), limit)
                 try:
                     request = parse(data)
                 except DecodeError:
@@ -85,7 +92,8 @@ class Calls(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # generic in the
     def _stream(self, method: Method, handler: Handler) -> Callable[[Any, Context], Coroutine[Any, Any, None]]:
         cached, verify = self._tokens.cached, self._tokens.verify
         path, streams = method.path, self._streams
-        open_request = self._requests if method.client_streaming else _request
+        limit = _UNLIMITED if method.path in CHECK_THEIR_SIZE else self._max_message_bytes
+        open_request = partial(self._requests if method.client_streaming else _request, limit)
 
         async def call(data: Any, context: Context) -> None:
             try:
@@ -101,9 +109,11 @@ class Calls(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # generic in the
         return call
 
     @staticmethod
-    async def _requests(method: Method, _: object, context: Context) -> AsyncIterator[Message]:
+    async def _requests(limit: int, method: Method, _: object, context: Context) -> AsyncIterator[Message]:
         parse = method.request.FromString
         while (data := await context.read()) is not _EOF:
+            if len(data) > limit:
+                raise _too_large(len(data), limit)
             try:
                 yield parse(data)
             except DecodeError:
@@ -117,9 +127,7 @@ class Calls(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # generic in the
         async def send(message: Message) -> None:
             data = message.SerializeToString()
             if len(data) > limit:
-                raise ResourceExhausted(
-                    f"a message of {len(data)} bytes is above the limit of {limit}: raise SERVER_GRPC_MAX_MSG_SIZE"
-                )
+                raise _too_large(len(data), limit)
             async with turn:
                 await _written(context, data)
 
@@ -143,7 +151,13 @@ def _gone() -> Unavailable:
     return Unavailable("the stream is gone: the other side closed it or the connection broke")
 
 
-def _request(method: Method, data: bytes, _: Context) -> Message:
+def _too_large(size: int, limit: int) -> ResourceExhausted:
+    return ResourceExhausted(f"a message of {size} bytes is above the limit of {limit}: raise SERVER_GRPC_MAX_MSG_SIZE")
+
+
+def _request(limit: int, method: Method, data: bytes, _: Context) -> Message:
+    if len(data) > limit:
+        raise _too_large(len(data), limit)
     try:
         return method.request.FromString(data)
     except DecodeError:

@@ -14,6 +14,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import batched
+import durable_again
+import durable_children
+import durable_evicted
+import durable_waits
 import flows
 import limits
 import placed
@@ -45,7 +49,8 @@ FIELDS = (
 )
 """What errors of the client carry besides their text."""
 
-MODULES = (tasks, flows, waits, spawning, limits, placed, triggered, batched)
+DURABLE = (durable_waits, durable_children, durable_evicted, durable_again)
+MODULES = (tasks, flows, waits, spawning, limits, placed, triggered, batched, *DURABLE)
 
 LOOP = asyncio.new_event_loop()
 """The one loop of all asynchronous calls: what the client keeps open between calls belongs to the loop of the first."""
@@ -210,6 +215,12 @@ def stream_of(run_id: str) -> Any:
 @action
 def replay(run_id: str) -> None:
     hatchet.runs.replay(run_id)
+
+
+@action
+def reset(task_id: str, node_id: int, branch_id: int) -> Any:
+    """A new branch of the durable task's log, from the node on."""
+    return hatchet.runs.reset_durable_task(task_id, node_id, branch_id)
 
 
 @action

@@ -1,0 +1,476 @@
+"""What a durable task asks for, and how each request is answered (behaviour-durable D-2, D-4 to D-7)."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from durable_worker import Acks, DurableWorker, hears, retried, serving, sleeps, started
+from engine_fixture import OTHER_TENANT, Instance
+from engine_worker import TENANT, until
+
+from hatchet.core import durable_log
+from hatchet.core.durable_messages import (
+    EntryCompleted,
+    EntryRef,
+    EvictionAck,
+    EvictRequest,
+    MemoAck,
+    MemoRequest,
+    MemoValue,
+    Refused,
+    Request,
+    Response,
+    ServerEvict,
+    SpawnAck,
+    SpawnRequest,
+    UnreadableRequest,
+    WaitAck,
+    WaitRequest,
+)
+from hatchet.core.errors import NotFound, Unavailable
+from hatchet.core.messages import Action, TriggerItem
+from hatchet.core.statuses import RunStatus
+from hatchet.engine import durable_writes
+from hatchet.store.durable import NewEntry, Place, append_entries
+from hatchet.store.pool import Queries
+
+NOBODY = "00000000-0000-4000-8000-000000000001"
+SOME_ENTRIES = (
+    "INSERT INTO durable_entry (tenant_id, task_id, branch, node, kind, digest, invocation, subject, is_single, "
+    "created_at) SELECT $1::uuid, $2::uuid, 1, node, 'MEMO', $3::bytea, 1, '', false, now() "
+    "FROM generate_series($4::integer, $5::integer) AS node"
+)
+
+
+def memo(action: Action, key: str = "k", *, invocation: int | None = None) -> MemoRequest:
+    return MemoRequest(action.task_id, invocation or action.invocation or 0, key.encode())
+
+
+def children(action: Action, *items: TriggerItem) -> SpawnRequest:
+    return SpawnRequest(action.task_id, action.invocation or 0, items)
+
+
+async def places(one: Instance, task_id: str) -> list[tuple[int, int, str]]:
+    """(branch, node, kind) of the entries of a task, from the rows."""
+    rows = await one.rows(
+        "SELECT branch, node, kind FROM durable_entry WHERE task_id = $1::uuid ORDER BY branch, node", task_id
+    )
+    return [(row["branch"], row["node"], row["kind"]) for row in rows]
+
+
+async def answered(worker: DurableWorker, count: int) -> list[Response]:
+    """Wait for so many answers and return all that have come."""
+    await until(lambda: len(worker.acks) >= count, f"{count} requests are answered")
+    return worker.acks
+
+
+# Streams --------------------------------------------------------------------------------------------------------------
+
+
+async def test_d_2_4_a_second_stream_of_a_worker_replaces_the_first(one: Instance) -> None:
+    first = await serving(one)
+    action = await started(first)
+    ref = await first.wait(action, hears("go"))
+    second = await DurableWorker(first.worker).open()
+    assert (await second.memo(action, "k")).ref.node == 2
+    await one.push("go")
+    await second.completed(ref)
+    assert first.completions == []
+    # The end of the stream that was replaced changes nothing.
+    await first.close()
+    assert (await second.memo(action, "l")).ref.node == 3
+
+
+async def test_d_2_5_a_status_alone_brings_later_completions_to_the_new_stream(one: Instance) -> None:
+    worker = await serving(one)
+    action = await started(worker)
+    ref = await worker.wait(action, hears("go"))
+    await worker.close()
+    await worker.open()
+    worker.status(ref)
+    # The status was handled: requests of one task are handled in their order.
+    await worker.memo(action, "k")
+    await one.push("go")
+    assert await worker.result(ref) == {"CREATE": {"go": [{}]}}
+
+
+async def test_d_2_5_a_stream_that_said_nothing_of_a_task_is_not_told_of_it(one: Instance) -> None:
+    """The status poll brings what was missed (D-15.9)."""
+    worker = await serving(one)
+    action, other = await started(worker), await started(worker)
+    ref = await worker.wait(action, hears("go"))
+    await worker.close()
+    await worker.open()
+    await one.push("go")
+    await until(lambda: one.rows("SELECT FROM durable_result"), "the wait is over")
+    await worker.memo(other, "k")
+    assert worker.completions == []
+    worker.status(ref)
+    await worker.completed(ref)
+
+
+async def test_d_2_6_a_slow_request_delays_only_its_own_task(one: Instance, monkeypatch: pytest.MonkeyPatch) -> None:
+    worker = await serving(one, "flow", "child")
+    slow, quick = await started(worker), await started(worker)
+    goes_on = asyncio.Event()
+    prepare = one.engine.trigger.prepare
+
+    async def wait_first(*given: Any) -> Any:
+        await goes_on.wait()
+        return await prepare(*given)
+
+    monkeypatch.setattr(one.engine.trigger, "prepare", wait_first)
+    worker.say(children(slow, TriggerItem(workflow_name="child", child_index=0)))
+    worker.say(memo(slow))
+    await worker.memo(quick, "k")
+    assert len(worker.acks) == 1
+    goes_on.set()
+    _, spawned, remembered = await answered(worker, 3)
+    assert isinstance(spawned, SpawnAck)
+    assert isinstance(remembered, MemoAck)
+    assert (spawned.runs[0].node, remembered.ref.node) == (1, 2)
+
+
+async def test_d_2_7_the_end_of_a_stream_ends_no_task(one: Instance) -> None:
+    worker = await serving(one)
+    action = await started(worker)
+    await worker.memo(action, "k")
+    await worker.close()
+    await one.watched()
+    assert await one.status(action.task_id) is RunStatus.RUNNING
+    await worker.open()
+    assert (await worker.memo(action, "l")).ref == EntryRef(action.task_id, 1, 1, 2)
+    await worker.worker.complete(action)
+    await one.ended(action.task_id, RunStatus.COMPLETED)
+
+
+async def test_d_2_10_a_request_whose_answer_got_lost_is_new_when_it_is_repeated(one: Instance) -> None:
+    """D-2.9: only a new invocation begins at node 1 again."""
+    worker = await serving(one, retries=1)
+    action = await started(worker)
+    worker.is_deaf = True
+    worker.say(memo(action))
+    await until(lambda: places(one, action.task_id), "the entry is written")
+    await worker.close()
+    worker.is_deaf = False
+    await worker.open()
+    ack = await worker.memo(action, "k")
+    assert (ack.ref.node, ack.existed) == (2, False)
+    again = await retried(worker, action)
+    ack = await worker.memo(again, "k")
+    assert (ack.ref.node, ack.existed) == (1, True)
+
+
+async def test_d_2_2_only_workers_of_the_tenant_open_streams(one: Instance) -> None:
+    worker = await serving(one)
+    for tenant_id, worker_id in ((TENANT, NOBODY), (OTHER_TENANT, worker.worker.id)):
+        with pytest.raises(NotFound, match=worker_id):
+            await one.engine.durable.open(tenant_id, worker_id, worker._take)
+
+
+# Answers --------------------------------------------------------------------------------------------------------------
+
+
+async def test_d_4_1_each_request_is_answered_once_and_in_its_order(one: Instance) -> None:
+    """D-6.2: each operation takes the next node; D-3.18: which answer belongs to which request."""
+    worker = await serving(one, "flow", "child")
+    action = await started(worker)
+    makers: list[tuple[Request, type[Response]]] = []
+    for number in range(20):
+        makers.append((memo(action, str(number)), MemoAck))
+        makers.append((WaitRequest(action.task_id, 1, (sleeps("1h"),)), WaitAck))
+        makers.append((children(action, TriggerItem(workflow_name="child", child_index=number)), SpawnAck))
+    for request, _ in makers:
+        worker.say(request)
+    acks = await answered(worker, len(makers))
+    assert [type(ack) for ack in acks] == [kind for _, kind in makers]
+    nodes = [ack.runs[0].node if isinstance(ack, SpawnAck) else ack.ref.node for ack in acks]  # type: ignore[union-attr]
+    assert nodes == list(range(1, len(makers) + 1))
+    worker.say(EvictRequest(action.task_id, 1))
+    assert (await answered(worker, len(makers) + 1))[-1] == EvictionAck(action.task_id, 1)
+
+
+async def test_d_4_2_what_is_acknowledged_is_in_the_rows(one: Instance) -> None:
+    worker = await serving(one, "flow", "child")
+    action = await started(worker)
+    seen: list[tuple[int, int, str]] = []
+
+    async def look(response: Response) -> None:
+        if isinstance(response, Acks):
+            seen[:] = await places(one, action.task_id)
+        worker.heard.append(response)
+
+    await worker.close()
+    worker.session = await one.engine.durable.open(TENANT, worker.worker.id, look)
+    await worker.memo(action, "k")
+    assert seen == [(1, 1, "MEMO")]
+    await worker.wait(action, sleeps("1h"))
+    assert seen == [(1, 1, "MEMO"), (1, 2, "WAIT_FOR")]
+    await worker.spawn(action, "child")
+    assert seen == [(1, 1, "MEMO"), (1, 2, "WAIT_FOR"), (1, 3, "RUN")]
+
+
+@pytest.mark.parametrize("is_written", [False, True])
+async def test_d_29_8_a_write_that_fails_leaves_one_entry_or_none(
+    one: Instance, monkeypatch: pytest.MonkeyPatch, is_written: bool
+) -> None:
+    """D-4.8: the worker hears of it at once; what is asked next goes on behind what is written."""
+    worker = await serving(one)
+    action = await started(worker)
+
+    async def fail(queries: Queries, rows: Sequence[NewEntry]) -> set[Place]:
+        monkeypatch.undo()
+        if is_written:
+            await append_entries(queries, rows)
+        raise Unavailable("the database is gone")
+
+    monkeypatch.setattr(durable_writes, "append_entries", fail)
+    refused = await worker.refused(WaitRequest(action.task_id, 1, (hears("go"),)))
+    assert refused.message == "the database is gone"
+    assert len(await places(one, action.task_id)) == int(is_written)
+    assert (await worker.memo(action, "k")).ref.node == 1 + int(is_written)
+    assert len(await places(one, action.task_id)) == 1 + int(is_written)
+
+
+async def test_d_4_3_the_answer_comes_before_the_completion(one: Instance) -> None:
+    worker = await serving(one, retries=1)
+    action = await started(worker)
+    await worker.completed(await worker.wait(action, sleeps("0s")))
+    await worker.memoized(action, "k", 1)
+    again = await retried(worker, action)
+    del worker.heard[:]
+    await worker.completed(await worker.wait(again, sleeps("0s")))
+    await worker.completed((await worker.memo(again, "k")).ref)
+    assert [type(one) for one in worker.heard] == [WaitAck, EntryCompleted, MemoAck, EntryCompleted]
+
+
+async def test_d_4_6_a_call_for_many_children_comes_in_chunks(one: Instance) -> None:
+    """D-4.7 and D-6.3: in the order of the requests, and on consecutive nodes."""
+    worker = await serving(one, "flow", "child")
+    action = await started(worker)
+    for start in (0, 100, 200):
+        worker.say(
+            children(
+                action,
+                *(TriggerItem(workflow_name="child", child_index=start + number) for number in range(100)),
+            )
+        )
+    runs = [run for ack in await answered(worker, 3) if isinstance(ack, SpawnAck) for run in ack.runs]
+    assert [run.node for run in runs] == list(range(1, 301))
+    rows = await one.rows("SELECT id, child_index FROM task WHERE parent_task_id = $1::uuid", action.task_id)
+    assert {str(row["id"]): row["child_index"] for row in rows} == {
+        run.run_id: number for number, run in enumerate(runs)
+    }
+
+
+async def test_d_4_7_children_are_answered_in_the_order_of_the_request(one: Instance) -> None:
+    worker = await serving(one, "flow", "child", retries=1)
+    action = await started(worker)
+
+    def keyed(which: Action, *keys: str) -> SpawnRequest:
+        return children(which, *(TriggerItem(workflow_name="child", child_key=key) for key in keys))
+
+    first = await worker.ask(keyed(action, "a", "b", "a"), SpawnAck)
+    assert [run.node for run in first.runs] == [1, 2, 1]
+    again = await retried(worker, action)
+    assert (await worker.ask(keyed(again, "a", "b"), SpawnAck)).runs == first.runs[:2]
+    second = await worker.ask(keyed(again, "c", "b", "d", "a"), SpawnAck)
+    assert [run.node for run in second.runs] == [3, 2, 4, 1]
+    assert (second.runs[1], second.runs[3]) == (first.runs[1], first.runs[0])
+    assert len({run.run_id for run in second.runs}) == 4
+
+
+# Bad input ------------------------------------------------------------------------------------------------------------
+
+TOO_LONG = f"{10**9}h"
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda task: WaitRequest(task, 1, (sleeps("5 seconds"),)), "wait_for_conditions[0].sleep_for: invalid durat"),
+        (lambda task: WaitRequest(task, 1, (hears("x"), sleeps(""))), "wait_for_conditions[1].sleep_for"),
+        (lambda task: WaitRequest(task, 1, (sleeps("1d2h"),)), "such as 2d"),
+        (lambda task: WaitRequest(task, 1, (sleeps(TOO_LONG),)), "longer than 290 years"),
+        (lambda task: WaitRequest(task, 1, (sleeps("9999y"),)), "longer than 290 years"),
+        (lambda task: WaitRequest(task, 1, (hears(""),)), "wait_for_conditions[0].user_event_key is empty"),
+        (lambda task: SpawnRequest(task, 1, (TriggerItem(workflow_name="x"),)), "workflow names not found: x"),
+        (lambda task: SpawnRequest(task, 1, (TriggerItem(workflow_name="flow", input="{"),)), "invalid json"),
+        (lambda task: SpawnRequest(task, 1, (TriggerItem(workflow_name="flow", priority=4),)), "priority"),
+        (lambda task: SpawnRequest(task, 1, (TriggerItem(workflow_name="flow", priority=0),)), "priority"),
+        (
+            lambda task: SpawnRequest(task, 1, (TriggerItem(workflow_name="flow", desired_worker="w"),)),
+            "desired_worker",
+        ),
+        (lambda task: MemoRequest(task, 1, b"k", "{"), "payload"),
+        (lambda task: MemoRequest(task, 1, b"k", '"\x00"'), "payload"),
+        (lambda task: UnreadableRequest(task, 1, "or_group_id is not a UUID"), "or_group_id is not a UUID"),
+    ],
+)
+async def test_d_4_8_a_bad_request_is_answered_with_what_is_wrong(one: Instance, make: Any, says: str) -> None:
+    """D-4.9, D-9.5, D-13.17: nothing is written, and the next request is answered as if it had not been."""
+    worker = await serving(one)
+    action = await started(worker)
+    refused = await worker.refused(make(action.task_id))
+    assert says in refused.message
+    assert refused.ref == EntryRef(action.task_id, 1, 0, 0)
+    assert not refused.is_non_determinism
+    assert (await worker.memo(action, "k")).ref.node == 1
+    assert await places(one, action.task_id) == [(1, 1, "MEMO")]
+    assert len(await one.rows("SELECT FROM task")) == 1
+
+
+async def test_d_4_9_unknown_and_foreign_tasks_are_refused(one: Instance) -> None:
+    worker = await serving(one)
+    action = await started(worker)
+    await one.engine.registration.put(OTHER_TENANT, (await one.define(is_durable=True)).definition)
+    [foreign] = await one.engine.trigger.trigger(OTHER_TENANT, [TriggerItem(workflow_name="flow")])
+    for task_id in ("t", "", NOBODY, foreign):
+        requests = (
+            MemoRequest(task_id, 1, b"k"),
+            WaitRequest(task_id, 1, (sleeps("1h"),)),
+            SpawnRequest(task_id, 1, (TriggerItem(workflow_name="flow"),)),
+            EvictRequest(task_id, 1),
+        )
+        for request in requests:
+            refused = await worker.refused(request)
+            assert ("not a UUID" if len(task_id) < 2 else f"unknown task run: {task_id}") in refused.message
+            assert refused.ref == EntryRef(task_id, 1, 0, 0)
+    assert await one.rows("SELECT FROM durable_entry") == []
+    await worker.memo(action, "k")
+
+
+@pytest.mark.parametrize("status", [RunStatus.COMPLETED, RunStatus.FAILED, RunStatus.CANCELLED])
+async def test_d_4_10_a_finished_task_gets_no_entries(one: Instance, status: RunStatus) -> None:
+    """D-21.3; an eviction of it is acknowledged (D-17.10)."""
+    worker = await serving(one)
+    action = await started(worker)
+    if status is RunStatus.COMPLETED:
+        await worker.worker.complete(action)
+    elif status is RunStatus.FAILED:
+        await worker.worker.fail(action)
+    else:
+        await one.cancel(action.task_id)
+    await one.ended(action.task_id, status)
+    for request in (
+        memo(action),
+        WaitRequest(action.task_id, 1, (sleeps("1h"),)),
+        children(action, TriggerItem(workflow_name="flow")),
+    ):
+        refused = await worker.refused(request)
+        assert f"has finished: it is {status.value}" in refused.message
+        assert refused.ref == EntryRef(action.task_id, 1, 0, 0)
+    await worker.evict(action)
+    assert await places(one, action.task_id) == []
+
+
+async def test_d_4_10_values_of_memos_out_of_order_change_nothing(one: Instance) -> None:
+    """D-12.7: there is no answer to them, so the next request's answer is the first."""
+    worker = await serving(one)
+    action = await started(worker)
+    ref = await worker.wait(action, hears("go"))
+    for odd in (ref, EntryRef(action.task_id, 1, 1, 7), EntryRef(action.task_id, 1, 9, 1), EntryRef(NOBODY, 1, 1, 1)):
+        worker.say(MemoValue(odd, '{"v": 1}'))
+    worker.say(MemoValue(EntryRef("t", 1, 1, 1), "1"))
+    assert (await worker.memo(action, "k")).ref.node == 2
+    assert await one.rows("SELECT FROM durable_result") == []
+    assert len(worker.acks) == 2
+
+
+async def test_d_4_10_a_value_that_is_no_json_is_not_kept(one: Instance) -> None:
+    worker = await serving(one, retries=1)
+    action = await started(worker)
+    ref = (await worker.memo(action, "k")).ref
+    worker.say(MemoValue(ref, "{"))
+    await worker.memo(action, "l")
+    assert await one.rows("SELECT FROM durable_result") == []
+    ack = await worker.memo(await retried(worker, action), "k")
+    assert (ack.existed, ack.payload) == (True, None)
+
+
+@pytest.mark.parametrize("is_kept", [True, False])
+async def test_d_4_8_a_log_of_the_most_entries_takes_no_more(one: Instance, is_kept: bool) -> None:
+    """And says what to do. What is recorded is answered all the same."""
+    worker = await serving(one, retries=1)
+    action = await started(worker)
+    await worker.memo(action, "k")
+    digest = durable_log.memo_digest(b"k")
+    await one.rows(SOME_ENTRIES, TENANT, action.task_id, digest, 2, durable_log.MOST_ENTRIES - 1)
+    if is_kept:
+        one.engine.durable_streams.forget(action.task_id)
+        assert (await worker.memo(action, "k")).ref.node == durable_log.MOST_ENTRIES
+    else:
+        # Two children at once do not fit where one would.
+        one.engine.durable_streams.forget(action.task_id)
+        pair = [TriggerItem(workflow_name="flow", child_index=number) for number in range(2)]
+        assert "9999 entries" in (await worker.refused(children(action, *pair))).message
+        await worker.spawn(action, "flow")
+    for request in (
+        memo(action),
+        WaitRequest(action.task_id, 1, (sleeps("1s"),)),
+        children(action, TriggerItem(workflow_name="flow", child_index=5)),
+    ):
+        refused = await worker.refused(request)
+        assert "the durable log has 10000 entries, and 10000 are the most" in refused.message
+        assert "Continue the work in a child run" in refused.message
+    again = await retried(worker, action)
+    assert (await worker.memo(again, "k")).ref.node == 1
+    assert len(await places(one, action.task_id)) == durable_log.MOST_ENTRIES
+
+
+# Who may ask ----------------------------------------------------------------------------------------------------------
+
+
+async def test_d_4_11_a_task_that_is_on_no_worker_gets_no_entries(one: Instance) -> None:
+    """Evicted, and waiting for its retry: the count alone would not tell."""
+    worker = await serving(one, retries=1, backoff_factor=300.0)
+    evicted, failed = await started(worker), await started(worker)
+    await worker.wait(evicted, hears("go"))
+    await worker.evict(evicted)
+    await worker.worker.fail(failed)
+    for action in (evicted, failed):
+        for request in (
+            memo(action),
+            WaitRequest(action.task_id, 1, (sleeps("1h"),)),
+            children(action, TriggerItem(workflow_name="flow")),
+        ):
+            notice = await worker.ask(request, ServerEvict)
+            assert (notice.task_id, notice.invocation) == (action.task_id, 1)
+            # The next count is known to nobody yet, but that does not help.
+            await worker.ask(memo(action, invocation=2), ServerEvict)
+    assert await places(one, evicted.task_id) == [(1, 1, "WAIT_FOR")]
+    assert await places(one, failed.task_id) == []
+
+
+async def test_d_4_11_only_the_worker_that_has_the_task_may_ask(one: Instance) -> None:
+    worker = await serving(one)
+    action = await started(worker)
+    other = await serving(one)
+    notice = await other.ask(memo(action), ServerEvict)
+    assert "runs on another worker" in notice.reason
+    assert await places(one, action.task_id) == []
+    assert (await worker.memo(action, "k")).ref.node == 1
+
+
+async def test_d_4_9_ids_in_capitals_mean_the_same_task(one: Instance) -> None:
+    worker = await serving(one)
+    action = await started(worker)
+    worker.say(MemoRequest(action.task_id.upper(), 1, b"k"))
+    [ack] = await answered(worker, 1)
+    assert isinstance(ack, MemoAck)
+    assert ack.ref == EntryRef(str(uuid.UUID(action.task_id)), 1, 1, 1)
+
+
+async def test_d_4_8_each_of_many_bad_requests_is_answered(one: Instance) -> None:
+    worker = await serving(one)
+    action = await started(worker)
+    for number in range(50):
+        worker.say(WaitRequest(action.task_id, 1, (sleeps(f"{number}x"),)))
+        worker.say(memo(action, str(number)))
+    acks = await answered(worker, 100)
+    assert [type(ack) for ack in acks] == [Refused, MemoAck] * 50
+    assert [ack.ref.node for ack in acks if isinstance(ack, MemoAck)] == list(range(1, 51))
