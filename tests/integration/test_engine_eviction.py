@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
+from durable_worker import DurableWorker, sleeps
 from engine_fixture import OTHER_TENANT, Instance, World
 from engine_worker import TENANT, Action, Worker, until
 
@@ -65,12 +66,20 @@ async def invoked(worker: Worker, task_id: str, invocation: int) -> Action:
     return action
 
 
+async def sleep_long(worker: Worker, action: Action) -> None:
+    """The task asks for a sleep of a day: without any wait it would be restored before long (D-29.6)."""
+    durable = await DurableWorker(worker).open()
+    await durable.wait(action, sleeps("24h"))
+    await durable.close()
+
+
 async def evicted(one: Instance, **options: Any) -> tuple[Worker, Action, str]:
     """A task that its worker let go of."""
     await define(one, **options)
     worker = await durable_worker(one)
     run_id = await one.run()
     action = await invoked(worker, run_id, 1)
+    await sleep_long(worker, action)
     assert await evict(one, run_id)
     return worker, action, run_id
 
@@ -93,6 +102,7 @@ async def test_d_17_8_an_eviction_frees_the_slot_and_nothing_else_happens(one: I
     run_id = await one.run()
     first = await invoked(worker, run_id, 1)
     assert (first.retry_count, one.free(worker, "durable")) == (0, 0)
+    await sleep_long(worker, first)
     assert await evict(one, run_id)
     assert one.free(worker, "durable") == 1
     assert one.engine.flights.get(run_id) is None
@@ -319,7 +329,7 @@ async def test_d_20_5_a_lost_worker_leaves_its_evicted_tasks_alone(one: Instance
     await define(one)
     worker = await durable_worker(one)
     asleep, busy = await one.run(), await one.run()
-    await invoked(worker, asleep, 1)
+    await sleep_long(worker, await invoked(worker, asleep, 1))
     await invoked(worker, busy, 1)
     assert await evict(one, asleep)
     other = await durable_worker(one)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import random
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
 from dataclasses import dataclass
@@ -133,6 +134,33 @@ def programs(*, races: bool = True) -> st.SearchStrategy[Program]:
     # A slow memo stands alone: beside other branches it may change the order of requests (D-12.13).
     slow = st.builds(Memo, keys, st.sampled_from((2, 30)))
     return st.lists(st.one_of(inner, inner, slow), min_size=1, max_size=3).map(tuple).map(Seq).map(apart)
+
+
+def random_program(chance: random.Random, *, races: bool, size: int) -> Seq:
+    """A bigger one than hypothesis likes to make: branches with several operations each."""
+
+    def one(depth: int) -> Program:
+        key, seconds = chance.choice(KEYS), chance.choice((0, 1, 3, 8, 40, 900))
+        run = Run(key, key) if chance.random() < 0.3 else Run(key)
+        leaves: list[Program] = [Sleep(seconds), Sleep(seconds), Event(key), run, run, SleepAndEvent(seconds, key)]
+        leaves += [Memo(key), Fire(run), Bulk(tuple(chance.choices((run, Run("a"), Run("b", "b")), k=3)))]
+        if races:
+            leaves.append(SleepOrEvent(seconds, key))
+        if depth == 0 or chance.random() < 0.5:
+            return chance.choice(leaves)
+        draw = chance.random()
+        if draw < 0.15:
+            return Later(run, several(depth - 1, Seq))
+        if draw < 0.35 and races:
+            first, second = chance.choices((Sleep(seconds), Event(key), run, Sleep(1)), k=2)
+            return Race((first, second), several(depth - 1, Seq))
+        return several(depth - 1, Par if draw < 0.8 else Seq)
+
+    def several(depth: int, kind: type[Par] | type[Seq]) -> Par | Seq:
+        return kind(tuple(one(depth) for _ in range(chance.randint(2, 4))))
+
+    steps = [Par(tuple(several(1, Seq) for _ in range(chance.randint(2, 4)))) for _ in range(size)]
+    return apart(Seq((*steps, Memo("a", chance.choice((2, 30))), one(2))))
 
 
 def apart(program: Seq) -> Seq:

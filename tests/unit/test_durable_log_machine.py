@@ -1,16 +1,18 @@
-"""Random durable programs with crashes, evictions and duplicates, against runs without them (behaviour-durable D-29)."""
+"""Random durable programs with crashes, evictions and duplicates, against runs without (behaviour-durable D-29)."""
 
 from __future__ import annotations
 
 import os
 import random
 
-from durable_program import KEYS, Program, programs
+import pytest
+from durable_program import KEYS, Program, programs, random_program
 from durable_world import World
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-EXAMPLES = int(os.environ.get("HATCHET_TEST_RANDOM_RUNS", "24")) * 10
+RUNS = int(os.environ.get("HATCHET_TEST_RANDOM_RUNS", "24"))
+EXAMPLES, WALKS = 4 * RUNS, 6 * RUNS
 """How many programs of each kind; more by hand."""
 modest = settings(max_examples=EXAMPLES, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 
@@ -48,8 +50,8 @@ def happens(world: World, chance: random.Random, *, breaks: float) -> None:
 def walk(program: Program, seed: int, *, in_order: bool, races: bool) -> World:
     chance = random.Random(seed)
     world = World(program, in_order=in_order)
-    breaks = chance.choice((0.0, 0.02, 0.1, 0.3))
-    for _ in range(chance.choice((30, 100, 300))):
+    breaks = chance.choice((0.0, 0.01, 0.03, 0.1))
+    for _ in range(chance.choice((50, 200, 600))):
         if world.is_done:
             break
         happens(world, chance, breaks=breaks)
@@ -74,3 +76,10 @@ def test_d_7_7_races_take_the_turn_that_the_log_says(program: Program, seed: int
 @given(program=programs(races=False), seed=st.integers(0, 2**32))
 def test_d_15_16_workers_that_do_not_block_end_with_the_same_result(program: Program, seed: int) -> None:
     walk(program, seed, in_order=False, races=False)
+
+
+@pytest.mark.parametrize("seed", range(WALKS))
+def test_d_15_17_concurrent_branches_are_replayed_as_they_went(seed: int) -> None:
+    races = seed % 2 == 1
+    program = random_program(random.Random(seed), races=races, size=1 + seed % 3)
+    walk(program, seed, in_order=seed % 4 < 3, races=races)

@@ -268,6 +268,8 @@ class DurableStreams(Loop):
         if walk is None or walk.invocation != invocation or walk.of.tenant_id != session.tenant_id:
             walk = await self._load(session, flight)
             self._walks[task_id] = walk
+        elif walk.session is not session:
+            walk.log.reconnected()
         walk.session = session
         walk.seen_at = self._clock.now()
         return walk

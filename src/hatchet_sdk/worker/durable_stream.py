@@ -8,6 +8,7 @@ one that had left fails, since the engine would record it a second time (D-2.10)
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import random
 from collections import deque
@@ -30,6 +31,7 @@ logger = logging.getLogger("hatchet.worker")
 STATUS_SECONDS = 5.0
 """How often the engine is told of everything that is waited for, beside the new waits (D-15.7)."""
 ENTRIES_IN_A_STATUS = 10_000
+REGISTERED_SECONDS = 5.0
 FIRST_WAIT_SECONDS = 0.1
 MAX_WAIT_SECONDS = 3.0
 # A stream that lived this long was sound, and the next break starts with a short wait again.
@@ -62,6 +64,7 @@ class DurableStream:
         self._new_waits: dict[Invocation, dict[EntryKey, Entry]] = {}
         self._wake = asyncio.Event()
         self._again = asyncio.Event()
+        self._alive = asyncio.Event()
         self._serving: asyncio.Task[None] | None = None
         self._stream: Stream | None = None
         self._worker_id = ""
@@ -140,6 +143,7 @@ class DurableStream:
         stream = calls.durable_task()
         writer: asyncio.Task[None] | None = None
         try:
+            self._alive.clear()
             self._worker_id = self._link.worker_id
             register = pb.DurableTaskRequestRegisterWorker(worker_id=self._worker_id)
             await stream.write(pb.DurableTaskRequest(register_worker=register))
@@ -150,6 +154,7 @@ class DurableStream:
                 if not isinstance(response, pb.DurableTaskResponse):
                     return None  # grpc.aio.EOF
                 self._complained = False
+                self._alive.set()
                 self._take(response)
         except grpc.aio.AioRpcError as error:
             return calls.explain(error, "DurableTask")
@@ -180,6 +185,7 @@ class DurableStream:
 
     async def _write(self, stream: Stream) -> None:
         try:
+            await self._registered()
             # Behind the registration: all that is waited for, and values of memos that may have been lost (D-2.3).
             self._new_waits.clear()
             queued = [item for item in self._queue if isinstance(item, pb.DurableTaskRequest)]
@@ -205,12 +211,17 @@ class DurableStream:
             # The stream is over; the reader sees why.
             return
 
+    async def _registered(self) -> None:
+        """Until the engine has answered the registration (D-2.2). A write succeeds on a stream that is already refused,
+        and a step that is written there is lost; other clients do not wait, so an engine may be silent."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(REGISTERED_SECONDS):
+                await self._alive.wait()
+
     async def _rest(self, until: float) -> None:
-        try:
+        with contextlib.suppress(TimeoutError):
             async with asyncio.timeout_at(until):
                 await self._wake.wait()
-        except TimeoutError:
-            return
 
     async def _write_queue(self, stream: Stream) -> None:
         while self._queue:

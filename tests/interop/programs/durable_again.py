@@ -6,10 +6,10 @@ from typing import Any
 
 from durable_waits import EVER, SECOND
 from spawning import child
-from tasks import MARKS, Number, Text, hatchet, mark
+from tasks import Number, Text, hatchet, mark
 from triggered import add_line
 
-from hatchet_sdk import DurableContext, NonDeterminismError, TriggerWorkflowOptions
+from hatchet_sdk import DurableContext, NonDeterminismError
 
 
 @hatchet.durable_task(name="again", input_validator=Text, execution_timeout=EVER)

@@ -1,17 +1,14 @@
 """Durable tasks of the interop tests that spawn children."""
 
 import asyncio
-import time
-from datetime import timedelta
 from typing import Any
 
 from durable_waits import EVER, SECOND
 from flows import diamond
-from spawning import child, half_bad, waits_for_mark
-from tasks import Number, Text, hatchet, mark, until_marked
+from spawning import child, half_bad
+from tasks import Number, Text, hatchet, mark
 
 from hatchet_sdk import Context, DurableContext, TriggerWorkflowOptions
-from triggered import add_line
 
 
 @hatchet.durable_task(name="durable-parent", input_validator=Number, execution_timeout=EVER)
@@ -55,14 +52,19 @@ async def durable_intolerant(input: Number, ctx: DurableContext) -> dict[str, An
     return await half_bad.aio_run(Number(n=1))
 
 
+@hatchet.task(name="says-who-it-is", input_validator=Text, execution_timeout=EVER)
+async def says_who_it_is(input: Text, ctx: Context) -> dict[str, Any]:
+    """Leaves its run's id, and runs until it is cancelled."""
+    mark(f"{input.text}-run", ctx.workflow_run_id)
+    await asyncio.sleep(300)
+    return {}
+
+
 @hatchet.durable_task(name="durable-bereft", input_validator=Text, execution_timeout=EVER)
 async def durable_bereft(input: Text, ctx: DurableContext) -> dict[str, Any]:
-    """Its child gets cancelled."""
-    ref = await waits_for_mark.aio_run_no_wait(input)
-    mark(f"{input.text}-child", ref.workflow_run_id)
-    await ctx.aio_sleep_for(SECOND)
+    """The child that it waits for gets cancelled."""
     try:
-        await waits_for_mark.aio_run(Text(text=f"{input.text}-awaited"))
+        await says_who_it_is.aio_run(input)
     except Exception as error:
         return {"type": type(error).__name__, "text": str(error)}
     return {}
@@ -114,6 +116,7 @@ DURABLE_CHILDREN: list[Any] = [
     durable_keyed,
     durable_tolerant,
     durable_intolerant,
+    says_who_it_is,
     durable_bereft,
     durable_forgetful,
     durable_nested,

@@ -6,7 +6,7 @@ from typing import Any
 
 from durable_waits import EVER, SECOND
 from spawning import waits_for_mark
-from tasks import Number, Text, hatchet, mark, until_marked
+from tasks import Number, Text, hatchet, mark
 from triggered import add_line
 
 from hatchet_sdk import DurableContext, EvictionPolicy
@@ -79,9 +79,7 @@ async def moves(input: Text, ctx: DurableContext) -> dict[str, Any]:
     return {"event": event, "now": now.isoformat(), "worker": ctx.worker_id, **counts(ctx)}
 
 
-@hatchet.durable_task(
-    name="makes-room", input_validator=Text, execution_timeout=EVER, eviction_policy=ONLY_FOR_ROOM
-)
+@hatchet.durable_task(name="makes-room", input_validator=Text, execution_timeout=EVER, eviction_policy=ONLY_FOR_ROOM)
 async def makes_room(input: Text, ctx: DurableContext) -> dict[str, Any]:
     mark(f"{input.text}-{ctx.invocation_count}")
     event = await ctx.aio_wait_for_event(f"room:{input.text}")
