@@ -40,6 +40,9 @@ class InTask:
         self.task_run_id = task_run_id
         self.worker = WorkerContext({}, cast("Any", self), sticky_workflows)
 
+    def children_log(self, config: object) -> None:
+        """It is no durable task."""
+
     def next_child_index(self) -> int:
         self._next += 1
         return self._next

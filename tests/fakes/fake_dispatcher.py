@@ -298,6 +298,10 @@ class FakeDispatcher:
         if name == "Unsubscribe":
             for stream in self._open_streams:
                 stream.put_nowait(grpc.StatusCode.OK)
+        if name == "BranchDurableTask":
+            return v1.BranchDurableTaskResponse(
+                task_external_id=request.task_external_id, node_id=request.node_id, branch_id=request.branch_id + 1
+            )
         if name == "GetRunDetails":
             return self.run_details
         if name == "TriggerWorkflow":

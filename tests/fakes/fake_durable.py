@@ -194,6 +194,8 @@ class FakeDurable(FakeDispatcher):
     async def _read(self, requests: AsyncIterator[pb.DurableTaskRequest]) -> None:
         async for request in requests:
             kind = request.WhichOneof("message") or ""
+            # Decided before a test can see the request.
+            is_swallowed = kind in self.swallow
             self.durable_requests.append(request)
             self._remember("DurableTask", request)
             if kind == "register_worker":
@@ -202,8 +204,8 @@ class FakeDurable(FakeDispatcher):
             elif kind == "worker_status":
                 self._status(request.worker_status)
             elif kind == "complete_memo":
-                self._complete_memo(request.complete_memo)
-            elif kind not in self.swallow:
+                self._complete_memo(request.complete_memo, is_swallowed)
+            elif not is_swallowed:
                 self._step(kind, getattr(request, kind))
 
     def _tell(self, response: pb.DurableTaskResponse) -> None:
@@ -284,12 +286,12 @@ class FakeDurable(FakeDispatcher):
         if entry.end is not None:
             self._complete(log, entry)
 
-    def _complete_memo(self, message: pb.DurableTaskCompleteMemoRequest) -> None:
+    def _complete_memo(self, message: pb.DurableTaskCompleteMemoRequest, is_swallowed: bool) -> None:
         log = self.logs[message.ref.durable_task_external_id]
         entry = log.entries[message.ref.node_id]
         if entry.end is None:
             entry.value, entry.end = message.payload, (b"", None)
-        if "complete_memo" not in self.swallow:
+        if not is_swallowed:
             self._complete(log, entry)
 
     def _wait_for(self, log: FakeLog, message: pb.DurableTaskWaitForRequest) -> None:

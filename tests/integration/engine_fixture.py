@@ -30,7 +30,7 @@ from hatchet.core.statuses import RunStatus, TaskEventType
 from hatchet.engine.clock import DatabaseClock, UuidIds
 from hatchet.engine.publish import Subscription
 from hatchet.engine.schedule import TenantScheduler
-from hatchet.server import RELAXED_CONNECTIONS, Engine
+from hatchet.server import HOT_CONNECTIONS, RELAXED_CONNECTIONS, Engine
 from hatchet.settings import Settings
 from hatchet.store.pool import Database
 
@@ -292,6 +292,9 @@ class Instance:
             "touched": len(scheduler.touched_ids),
             "payloads": len(engine.payloads._by_task) + engine.payloads._size,
             "watchers": len(engine.results._watchers),
+            "durable waits": len(scheduler.durable._by_task) + len(scheduler.durable._by_event),
+            "durable children": len(scheduler.durable._by_run),
+            "durable requests": len(engine.durable_streams._chains),
         }
         return {name: size for name, size in sizes.items() if size}
 
@@ -325,13 +328,25 @@ class Instance:
         engine = self.engine
         tasks = [
             part._task
-            for part in (engine.leases, engine.bus, engine.results, engine.workers, engine.sweep, engine.schedules)
+            for part in (
+                engine.leases,
+                engine.bus,
+                engine.results,
+                engine.workers,
+                engine.sweep,
+                engine.schedules,
+                engine.durable_streams,
+            )
         ]
         for owned in engine.ownership._owned.values():
             if owned.scheduler._timer is not None:
                 owned.scheduler._timer.cancel()
             owned.scheduler.runs._sleeps.stop()
             owned.scheduler.runs.waits._is_stopped = True
+            durable = owned.scheduler.durable
+            durable._is_stopped = True
+            if durable._timer is not None:
+                durable._timer.cancel()
             tasks += [owned.scheduler._task, owned.watch._task, owned.recovery]
         alive = [task for task in tasks if task is not None]
         for task in alive:
@@ -356,7 +371,7 @@ class World:
     ) -> Instance:
         """Start an instance; with ``owns``, wait until it schedules for the tenant."""
         database = await Database.open(self.dsn, max_connections=6)
-        hot = await Database.open(self.dsn, max_connections=4, hot=True)
+        hot = await Database.open(self.dsn, max_connections=HOT_CONNECTIONS, hot=True)
         relaxed = await Database.open(self.dsn, max_connections=RELAXED_CONNECTIONS, hot=True, relaxed=True)
         clock = SkippingClock()
         clock.skip(skipped)

@@ -13,12 +13,14 @@ from durable_worker import DurableWorker, sleeps
 from engine_fixture import OTHER_TENANT, Instance, World
 from engine_worker import TENANT, Action, Worker, until
 
+from hatchet.core.clock import HeldClock
 from hatchet.core.errors import NotFound
 from hatchet.core.history import TaskEvent
 from hatchet.core.ids import lowest_at
 from hatchet.core.messages import ReportKind, RunFilter, WorkerRegistration
 from hatchet.core.reasons import Cause
 from hatchet.core.rules import ConcurrencyRule, RateLimitRule, Strategy, Window
+from hatchet.core.run_events import RunEvent, RunEventKind
 from hatchet.core.statuses import RunStatus
 from hatchet.core.task_logs import TaskLogLine
 from hatchet.engine import leases
@@ -377,6 +379,75 @@ async def test_d_19_6_an_evicted_run_keeps_its_place_in_its_group(world: World) 
     await three.empty()
 
 
+async def test_d_19_6_a_run_whose_step_is_evicted_keeps_its_place_too(world: World) -> None:
+    one = await world.engine()
+    rule = ConcurrencyRule(expression="'k'", max_runs=1, strategy=Strategy.GROUP_ROUND_ROBIN)
+    worker = await dag(one, workflow={"concurrency": (rule,)})
+    begun, waiting = await one.run(), await one.run()
+    await worker.complete(await worker.task("first", run_id=begun))
+    step = await worker.task("step", run_id=begun)
+    await sleep_long(worker, step)
+    assert await evict(one, step.task_id)
+    await one.watched()
+    await worker.fall_silent()
+    await one.kill()
+    two = await world.engine()
+    await worker.open(two)
+    await until(lambda: two.scheduler.is_evicted(step.task_id), "the step is found")
+    await two.watched()
+    assert {action.run_id for action in worker.starts} == {begun}
+    await restore(two, step.task_id)
+    await worker.complete(await invoked(worker, step.task_id, 2))
+    await worker.complete(await worker.task("last", run_id=begun))
+    await worker.task("first", run_id=waiting)
+
+
+async def test_d_19_6_a_rule_that_prefers_newer_runs_cancels_an_evicted_one(one: Instance) -> None:
+    """C-9.8."""
+    rule = ConcurrencyRule(expression="'k'", max_runs=1, strategy=Strategy.CANCEL_IN_PROGRESS)
+    worker, _, run_id = await evicted(one, concurrency=(rule,))
+    newer = await one.run()
+    await one.ended(run_id, RunStatus.CANCELLED)
+    assert await restore(one, run_id) == set()
+    await worker.complete(await invoked(worker, newer, 1))
+    await one.ended(newer, RunStatus.COMPLETED)
+    assert worker.cancels == []
+    await one.empty()
+
+
+async def test_d_5_3_chunks_that_a_later_invocation_sends_again_are_heard_once(one: Instance) -> None:
+    """C-7.44: they are numbered within the retry, and evictions are no retries."""
+    worker, action, run_id = await evicted(one)
+    heard: list[str] = []
+
+    async def send(invocation: Action, *texts: str) -> None:
+        await worker.say(invocation, ReportKind.STARTED)
+        for index, text in enumerate(texts):
+            await one.engine.run_events.chunk(TENANT, run_id, None, index, text, one.clock.now())
+
+    def take(event: RunEvent) -> None:
+        if event.kind is RunEventKind.STREAM:
+            heard.append(event.payload)
+
+    async def follow() -> None:
+        async with one.engine.run_events.subscribe_run(TENANT, run_id) as events:
+            async for event in events:
+                take(event)
+
+    following = asyncio.create_task(follow())
+    await restore(one, run_id)
+    second = await invoked(worker, run_id, 2)
+    await send(second, "a", "b")
+    await until(lambda: heard == ["a", "b"], "the chunks are heard")
+    assert await evict(one, run_id)
+    await restore(one, run_id)
+    third = await invoked(worker, run_id, 3)
+    await send(third, "a", "b", "c")
+    await worker.complete(third)
+    await following
+    assert (action.retry_count, heard) == (0, ["a", "b", "c"])
+
+
 async def test_d_19_7_units_are_taken_again_at_each_assignment(one: Instance) -> None:
     await one.engine.rate_limits.put(TENANT, "k", 2, Window.HOUR)
     worker, _, run_id = await evicted(one, rate_limits=(RateLimitRule(key="k", units=1),))
@@ -431,6 +502,20 @@ async def test_what_sleeps_long_holds_no_watermark_back(one: Instance) -> None:
     assert {outcome.check.name for outcome in outcomes if outcome.found} <= {"owner", "partitions", "crons"}
 
 
+async def test_the_doctor_finds_restored_tasks_that_nobody_takes_and_leaves_evicted_ones_alone(one: Instance) -> None:
+    worker, _, asleep = await evicted(one, schedule_timeout="60s")
+    woken = await one.run()
+    await invoked(worker, woken, 1)
+    assert await evict(one, woken)
+    await one.engine.workers.set_paused(TENANT, worker.id, True)
+    await restore(one, woken)
+    doctor = Doctor(one.database, HeldClock(one.clock.now() + 600), UuidIds(), max_internal_retries=10)
+    found = {outcome.check.name: outcome.found for outcome in await doctor.examine(Scope())}
+    assert [(case.id, case.attempt) for case in found["overdue-retries"]] == [(woken, 1)]
+    named = {case.id for cases in found.values() for case in cases}
+    assert asleep not in named
+
+
 async def test_two_instances_evict_and_restore_for_each_other(world: World) -> None:
     owner = await world.engine()
     other = await world.engine(owns=False)
@@ -457,10 +542,9 @@ async def test_two_instances_evict_and_restore_for_each_other(world: World) -> N
     await until(lambda: _nothing(owner), "no name is left")
 
 
-async def dag(one: Instance) -> Worker:
-    version = await one.define_dag(
-        "flow", first=(), step={"parents": ("first",), "is_durable": True, "execution_timeout": "1h"}, last=("step",)
-    )
+async def dag(one: Instance, **options: Any) -> Worker:
+    step = {"parents": ("first",), "is_durable": True, "execution_timeout": "1h"}
+    version = await one.define_dag("flow", first=(), step=step, last=("step",), **options)
     actions = tuple(task.definition.action for task in version.tasks)
     registration = WorkerRegistration(name="a worker", actions=actions, slots=dict(SLOTS))
     worker = Worker(one, await one.engine.workers.register(TENANT, registration))

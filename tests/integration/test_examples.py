@@ -102,6 +102,19 @@ filters left: ['shop-1']
 0 as one of 2 in people
 [{'sum': 6}, {'sum': 6}, {'sum': 6}, {'sum': 6}]
 """,
+    "durable_approval": """\
+A -> approved by the rules
+B -> approved by Ada
+C -> refused, as nobody decided in time
+""",
+    "durable_agent_loop": """\
+Everest is 4043 m higher than Mont Blanc
+tools used: look-up-height, look-up-height, subtract
+""",
+    "durable_saga": """\
+Vienna -> {'booked': ['flight-vienna', 'hotel-vienna', 'car-vienna']}
+Venice -> {'because': 'there are no cars in Venice', 'undone': ['hotel-venice', 'flight-venice']}
+""",
     "sticky": """\
 {'found': 'the model small', 'child_found': 'the model small', 'workers': 1}
 {'found': 'the model large', 'child_found': 'the model large', 'workers': 1}

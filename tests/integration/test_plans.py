@@ -80,6 +80,7 @@ BY_IDS = (
     "run_payloads",
     "run_rows",
     "task_ends",
+    "task_evicted",
     "task_matches",
     "task_outputs",
     "task_parents",
@@ -121,11 +122,12 @@ async def test_hot_statements_read_no_table_from_end_to_end(full: Database, dsn:
             ids = await some_ids(full, count)
             zeros, now = [0] * count, time.time()
             times, texts, nothing = [now] * count, ["COMPLETED"] * count, [None] * count
-            rows = [[TENANT] * count, ids, [1] * count, texts, nothing, nothing, nothing, times, nothing, zeros, zeros]
+            attempts = [[TENANT] * count, ids, [1] * count]
+            rows = [*attempts, texts, nothing, nothing, nothing, times, nothing, zeros, zeros, zeros]
             workers = [TENANT] * count
             found = {
                 "task_assign": await scanned(
-                    connections, "task_assign", "x", 1, TENANT, now, ids, zeros, workers, zeros, zeros, times
+                    connections, "task_assign", "x", 1, TENANT, now, ids, zeros, workers, zeros, zeros, times, zeros
                 ),
                 "task_result_append": await scanned(connections, "task_result_append", *rows),
                 "task_result_append_fenced": await scanned(connections, "task_result_append_fenced", *rows, "x", 1),
@@ -140,6 +142,7 @@ async def test_statements_by_id_read_no_table_from_end_to_end(full: Database) ->
         for statement in BY_IDS:
             assert await scanned(full, statement, TENANT, ids) == set(), (statement, count)
         assert await scanned(full, "task_attempts", TENANT, ids[0]) == set()
+        assert await scanned(full, "task_restore_append", TENANT, ids, time.time(), "x") == set(), count
     assert await scanned(full, "worker_heartbeats", ids[:5], [time.time()] * 5) == set()
     assert await scanned(full, "worker_by_id", TENANT, ids[:5]) == set()
 

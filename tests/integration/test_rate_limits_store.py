@@ -294,7 +294,7 @@ async def test_statements_of_assignments_read_no_table_from_end_to_end(store: Da
     assignment = [NOW, ids, zeros, ids, zeros, zeros, [NOW] * 100, nothing, nothing]
     for connections in (store, hot):
         for name, args in (
-            ("task_assign_limited", [*fence, *assignment, *columns]),
+            ("task_assign_limited", [*fence, *assignment, *columns, zeros]),
             ("rate_limit_states", [*fence, *columns]),
         ):
             async with connections.transaction() as transaction:

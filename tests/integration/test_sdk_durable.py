@@ -404,7 +404,20 @@ def test_d_4_8_a_refused_step_raises_what_the_engine_said_and_the_next_step_work
     assert output == {"error": "DurableOperationError: no such thing as a sleep"}
 
 
-def test_a_wait_for_a_parent_is_a_typeerror_of(fake: FakeDurable, hatchet: Hatchet) -> None:
+def test_d_8_6_a_wait_for_nothing_is_refused(fake: FakeDurable, hatchet: Hatchet) -> None:
+    async def task(input: Number, ctx: DurableContext) -> None:
+        await ctx.aio_wait_for("x")
+
+    with running(durable_worker(hatchet, task)):
+        assert "ValueError: a wait needs at least one condition" in error_of(fake, fake.start_durable("task:task"))
+
+
+def test_a_policy_with_a_negative_time_is_refused() -> None:
+    with pytest.raises(ValueError, match="ttl cannot be negative"):
+        EvictionPolicy(ttl=timedelta(seconds=-1))
+
+
+def test_a_wait_for_something_else_is_a_type_error(fake: FakeDurable, hatchet: Hatchet) -> None:
     async def task(input: Number, ctx: DurableContext) -> None:
         await ctx.aio_wait_for("x", "not a condition")  # type: ignore[arg-type]
 

@@ -301,3 +301,16 @@ def test_c_15_2_ids_and_filters_exclude_each_other() -> None:
         BulkCancelReplayOpts(ids=["a"], filters=RunFilter(since=datetime.now(UTC)))
     with pytest.raises(ValidationError, match="give either ids or filters"):
         BulkCancelReplayOpts()
+
+
+# --- branch ----------------------------------------------------------------------------------------------------------
+
+
+def test_d_22_5_a_durable_task_is_run_again_from_a_node(fake: FakeDispatcher, runs: RunsClient) -> None:
+    answered = runs.reset_durable_task(RUN, 2, branch_id=1)
+    again = asyncio.run(runs.aio_reset_durable_task(task_external_id=RUN, node_id=2, branch_id=1))
+    assert answered == again
+    assert (answered.task_external_id, answered.node_id, answered.branch_id) == (RUN, 2, 2)
+    assert [(r.task_external_id, r.node_id, r.branch_id) for r in fake.requests("BranchDurableTask")] == [
+        (RUN, 2, 1)
+    ] * 2

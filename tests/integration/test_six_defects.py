@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import pytest
+from durable_worker import DurableWorker, hears
 from engine_fixture import Instance, World, on_event, waits
 from engine_worker import TENANT, Action, Worker, until
 
@@ -272,8 +273,35 @@ async def work_of_all_kinds(one: Instance) -> None:
     nobody = await one.worker("nobody", completes=True)
     await until(lambda: one.rows(ALL_ENDED), "everything has ended")
     await until(lambda: one.rows("SELECT 1 FROM action_gap WHERE until IS NOT NULL"), "somebody serves it")
+    await durable_work(one)
     for each in (dag_worker, worker, nobody):
         await each.die()
+
+
+async def durable_work(one: Instance) -> None:
+    """A durable task that remembers, waits, is evicted, comes back, and is run again from a branch."""
+    await one.define("durable", is_durable=True)
+    worker = await one.worker("durable", slots={"durable": 5})
+    durable = await DurableWorker(worker).open()
+    run_id = await one.run("durable")
+    first = await durable.invocation(run_id, 1)
+    await durable.memoized(first, "m", 1)
+    both = (hears("one"), hears("other"))
+    await durable.wait(first, *both)
+    await one.push("one")
+    await until(lambda: one.rows("SELECT 1 FROM durable_match"), "the first event is noted")
+    await durable.evict(first)
+    await one.push("other")
+    second = await durable.invocation(run_id, 2)
+    await durable.memoized(second, "m", 1)
+    await durable.result(await durable.wait(second, *both))
+    await worker.complete(second)
+    await one.ended(run_id, RunStatus.COMPLETED)
+    await one.engine.durable.branch(TENANT, run_id, 2, 1)
+    await worker.complete(await durable.invocation(run_id, 3))
+    await until(lambda: one.rows(ALL_ENDED), "everything has ended")
+    await durable.close()
+    await worker.die()
 
 
 ALL_ENDED = """

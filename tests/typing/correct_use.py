@@ -15,7 +15,9 @@ from hatchet_sdk import (
     ConcurrencyLimitStrategy,
     Context,
     DefaultFilter,
+    DurableContext,
     EmptyModel,
+    EvictionPolicy,
     Hatchet,
     ParentCondition,
     RateLimit,
@@ -32,6 +34,7 @@ from hatchet_sdk import (
     WorkflowRunRef,
     or_,
 )
+from hatchet_sdk.context.durable import SleepResult
 from hatchet_sdk.declare.batches import BatchMemberId
 from hatchet_sdk.declare.workflow import Workflow
 from hatchet_sdk.features.cron_models import CronWorkflows
@@ -230,3 +233,52 @@ async def use_triggers() -> None:
     assert_type(await limited.aio_schedule(datetime.now(), In(a=1)), WorkflowVersion)
     assert_type(await many.aio_create_cron("n", "@daily", In(a=1)), CronWorkflows)
     assert_type(await hatchet.scheduled.aio_bulk_update([("id", datetime.now())]), ScheduledMoved)
+
+
+# --- durable tasks --------------------------------------------------------------------------------------------------
+
+
+async def compute(a: int, b: str = "") -> Out:
+    return Out(b=a)
+
+
+@hatchet.durable_task(input_validator=In, eviction_policy=EvictionPolicy(ttl=None))
+async def durable(input: In, ctx: DurableContext) -> Out:
+    assert_type(await ctx.aio_sleep_for(timedelta(seconds=1)), SleepResult)
+    assert_type(await ctx.aio_sleep_until(datetime.now()), SleepResult)
+    assert_type(await ctx.aio_wait_for("k", or_(SleepCondition("1s"), UserEventCondition("e"))), dict[str, Any])
+    assert_type(await ctx.aio_wait_for_event("e"), dict[str, Any])
+    assert_type(await ctx.aio_wait_for_event("e", payload_validator=Out), Out)
+    assert_type(await ctx.aio_memo(compute, 1, b="x"), Out)
+    assert_type(await ctx.aio_memo(len, [1]), int)
+    assert_type(await ctx.aio_now(), datetime)
+    assert_type(await ctx.aio_run_child(many, In(a=1), key="k"), Out)
+    assert_type(await ctx.run_child(limited, In(a=1)), dict[str, Any])
+    assert_type(await many.aio_run(In(a=1)), Out)
+    ctx.log("a durable context is a context")
+    return Out(b=ctx.invocation_count + ctx.wait_index)
+
+
+@hatchet.durable_task(eviction_policy=None)
+def durable_in_a_thread(input: EmptyModel, ctx: DurableContext) -> Out:
+    assert_type(ctx.sleep_for("1s"), SleepResult)
+    assert_type(ctx.wait_for("k", SleepCondition("1s")), dict[str, Any])
+    assert_type(ctx.wait_for_event("e", payload_validator=Out), Out)
+    assert_type(ctx.memo(len, [1]), int)
+    assert_type(ctx.now(), datetime)
+    return Out(b=1)
+
+
+@limited.durable_task(parents=[slow], execution_timeout="1h")
+async def durable_step(input: In, ctx: DurableContext) -> Out:
+    return Out(b=1)
+
+
+# A function that needs no more than every task has may be made durable.
+@hatchet.durable_task()
+async def takes_any_context(input: EmptyModel, ctx: Context) -> None: ...
+
+
+assert_type(durable, Standalone[In, Out])
+assert_type(durable_in_a_thread.run(), Out)
+assert_type(durable_step, Task[In, Out])

@@ -8,7 +8,17 @@ from datetime import datetime, timedelta
 
 from pydantic import BaseModel
 
-from hatchet_sdk import Context, EmptyModel, Hatchet, ParentCondition, RetryAfterException, SleepCondition, or_
+from hatchet_sdk import (
+    Context,
+    DurableContext,
+    EmptyModel,
+    EvictionPolicy,
+    Hatchet,
+    ParentCondition,
+    RetryAfterException,
+    SleepCondition,
+    or_,
+)
 
 hatchet = Hatchet()
 
@@ -136,3 +146,38 @@ task.create_cron("name", "@daily", Other(c=1))  # E: incompatible type "Other"; 
 hatchet.rate_limits.put("key", 1, "SECOND")  # E: incompatible type "str"; expected "RateLimitDuration"
 hatchet.scheduled.list(statuses=["SCHEDULED"])  # E: expected "ScheduledRunStatus"
 hatchet.workflow(name="w", sticky="SOFT")  # E: No overload variant of "workflow"
+
+
+# --- durable tasks --------------------------------------------------------------------------------------------------
+
+
+@hatchet.task()  # E: "Callable[[EmptyModel, DurableContext], None]"; expected "Callable[[EmptyModel, Context]
+def not_declared_durable(input: EmptyModel, ctx: DurableContext) -> None: ...
+
+
+@flow.task()  # E: "Callable[[In, DurableContext], None]"; expected "Callable[[In, Context]
+def step_not_declared_durable(input: In, ctx: DurableContext) -> None: ...
+
+
+@hatchet.durable_task(input_validator=In)  # E: expected "Callable[[In, DurableContext]
+async def wrong_durable_input(input: Other, ctx: DurableContext) -> None: ...
+
+
+@hatchet.durable_task()
+async def durable(input: EmptyModel, ctx: DurableContext) -> None:
+    await ctx.aio_sleep_for(5)  # E: incompatible type "int"; expected "timedelta | str"
+    await ctx.aio_wait_for("k", "event")  # E: incompatible type "str"; expected "SleepCondition | UserEventCondition
+    await ctx.aio_wait_for("k", ParentCondition(first))  # E: incompatible type "ParentCondition"
+    await ctx.aio_wait_for_event("e", None, Out)  # E: No overload variant of "aio_wait_for_event"
+    await ctx.aio_memo(len, 5)  # E: No overload variant of "aio_memo"
+    text: str = (await ctx.aio_wait_for_event("e", payload_validator=Out)).b  # E: expression has type "int"
+    await ctx.aio_run_child(task, Other(c=1))  # E: Cannot infer value of type parameter "TWorkflowInput"
+
+
+@hatchet.task()
+async def plain(input: EmptyModel, ctx: Context) -> None:
+    await ctx.aio_sleep_for("1s")  # E: "Context" has no attribute "aio_sleep_for"
+
+
+EvictionPolicy()  # E: Missing named argument "ttl"
+hatchet.durable_task(eviction_policy="never")  # E: No overload variant of "durable_task"

@@ -58,7 +58,6 @@ class Client:
         self.invocation = invocation
         self.loop = Loop()
         self.is_dead = False
-        self.has_failed = False
         self.due: list[tuple[float, Signal]] = []
         self.now = 0.0
         self._send = send
@@ -132,9 +131,14 @@ class Client:
         return self._ack is not None
 
     @property
+    def awaited(self) -> set[Key]:
+        """What it waits for, but for memos."""
+        return self._waiters.keys() - self._memos
+
+    @property
     def is_waiting(self) -> bool:
         """Whether it is a candidate for eviction."""
-        return bool(self._waiters.keys() - self._memos) and not self.is_dead and not self.done.is_set
+        return bool(self.awaited) and not self.is_dead and not self.done.is_set
 
     def hear(self, response: Response) -> None:
         """One message; everybody who can go on does."""
@@ -163,11 +167,11 @@ class Client:
             received = self._received if self._in_order else None
             self._send(Request("status", self.invocation, waiting=tuple(self._waiters), received=received))
 
-    def cut(self) -> None:
+    def fails_when_cut(self) -> bool:
         """Its stream broke: a request without an answer fails, and with it the attempt (D-2.9)."""
         if self._ack is not None:
-            self.has_failed = True
             self.kill()
+        return self.is_dead
 
     def tick(self, now: float) -> None:
         self.now = now

@@ -11,11 +11,11 @@ from dataclasses import dataclass, field, replace
 
 import orjson
 from durable_client import STATUS_SECONDS, Client, Ideal, Request, Response
-from durable_program import KEYS, Key, Program, value_of
+from durable_program import KEYS, Key, Program, Run, value_of
 
 from hatchet.core import durable_waits
 from hatchet.core.durable_log import (
-    ROOT,
+    Branch,
     Child,
     DurableLog,
     Entry,
@@ -26,9 +26,8 @@ from hatchet.core.durable_log import (
     Release,
     Restore,
     Result,
-    memo_digest,
+    branched,
     resume_point,
-    wait_digest,
 )
 
 SOON_SECONDS = 3.0
@@ -41,15 +40,24 @@ class Rows:
     entries: dict[Key, Entry] = field(default_factory=dict)
     """Without results and releases."""
     results: dict[Key, Result] = field(default_factory=dict)
-    releases: dict[Key, Release] = field(default_factory=dict)
+    releases: dict[tuple[Key, int], Release] = field(default_factory=dict)
+    """By entry and branch of the hand-over."""
     matches: dict[Key, dict[int, durable_waits.Match]] = field(default_factory=dict)
     marks: dict[int, set[int]] = field(default_factory=dict)
+    branches: list[Branch] = field(default_factory=list)
 
     def read(self) -> list[Entry]:
+        released: dict[Key, list[Release | None]] = {}
+        for (key, _), release in self.releases.items():
+            released.setdefault(key, []).append(release)
         return [
-            replace(entry, result=self.results.get(key), release=self.releases.get(key))
+            replace(entry, result=self.results.get(key), release=release)
             for key, entry in self.entries.items()
+            for release in released.get(key, [None])
         ]
+
+    def log(self, invocation: int, *, walked: int = 0, in_order: bool = True) -> DurableLog:
+        return DurableLog(invocation, self.read(), self.branches, walked=walked, hands_over_in_order=in_order)
 
 
 class World:
@@ -84,10 +92,11 @@ class World:
         """The task is assigned to a worker."""
         self.invocation += 1
         self.is_evicted, self.restore_at, self.is_new_stream = False, None, False
+        self.is_verdict_lost = False
         self.up.clear()
         self.down.clear()
         self.past.clear()
-        self.log = DurableLog(self.invocation, self.rows.read(), hands_over_in_order=self.in_order)
+        self.log = self.rows.log(self.invocation, in_order=self.in_order)
         self.client = Client(self.invocation, self.program, self.up.append, self._compute, in_order=self.in_order)
         self.client.now = self.now
         self.next_status = self.now + STATUS_SECONDS
@@ -97,6 +106,17 @@ class World:
     def is_done(self) -> bool:
         return self.client.done.is_set and not self.client.is_dead
 
+    def branch(self, chance: random.Random) -> None:
+        """The finished task is run again from one of its nodes on (D-22.5)."""
+        entries = self.rows.read()
+        path = self.rows.log(0).on_path()
+        past = chance.choice([1, *(branch.id for branch in self.rows.branches)])
+        new = branched(self.rows.branches, entries, past, chance.randint(1, len(path)))
+        if new is not None:
+            self._note(f"{new}")
+            self.rows.branches.append(new)
+            self.invoke()
+
     def crash_of_worker(self) -> None:
         self._note("worker crashes")
         self.client.kill()
@@ -105,11 +125,12 @@ class World:
 
     def crash_of_engine(self) -> None:
         self._note("engine crashes")
+        self.is_verdict_lost = self.is_evicted
         self.log = None
         self.cut()
         if self.is_evicted and self.restore_at is not None:
             self.restore_at = None
-        if self.is_evicted and DurableLog(self.invocation, self.rows.read()).overdue():
+        if self.is_evicted and self.rows.log(self.invocation).overdue():
             self.invoke()
 
     def cut(self) -> None:
@@ -120,8 +141,7 @@ class World:
         self.down.clear()
         self.up = deque(one for one in self.up if one.kind == "value") if not self.loses_values else deque()
         self.client._send = self.up.append
-        self.client.cut()
-        if self.client.is_dead:
+        if self.client.fails_when_cut():
             if not self.is_evicted:
                 self.invoke()
             return
@@ -133,6 +153,14 @@ class World:
         if self.client.is_waiting:
             self._note("evict asked")
             self.up.append(Request("evict", self.invocation))
+
+    def evict_late(self, seconds: float) -> None:
+        """It has waited for a while, and nothing is under way."""
+        while self.up or self.down:
+            self.up_one()
+            self.down_one()
+        self.pass_time(seconds)
+        self.evict()
 
     def duplicate(self, chance: random.Random) -> None:
         """A completion is sent again."""
@@ -146,8 +174,12 @@ class World:
 
     def down_one(self) -> None:
         """The worker hears one response."""
-        if self.down:
-            self.client.hear(self.down.popleft())
+        if not self.down:
+            return
+        response = self.down.popleft()
+        self.client.hear(response)
+        if response.kind == "evicted" and self.restore_at is None and not self.is_verdict_lost:
+            self._is_rightly_evicted()
 
     def pass_time(self, seconds: float) -> None:
         """Timers run while nothing else is under way."""
@@ -191,6 +223,14 @@ class World:
             if self._outcome(entry) is not None:
                 self.fire(key)
 
+    def _is_rightly_evicted(self) -> None:
+        """Nothing that the worker had, or was to have, is lost with it (D-17.15, D-29.6)."""
+        client = self.client
+        assert not client.is_asking, f"it wanted to go on: {self.trace}"
+        assert not client.due, f"it was computing: {self.trace}"
+        awaited = client.awaited & self.rows.results.keys()
+        assert not awaited, f"{awaited} were satisfied: {self.trace}"
+
     # The end ----------------------------------------------------------------------------------------------------------
 
     def drain(self) -> None:
@@ -213,28 +253,25 @@ class World:
 
     def check(self, *, races: bool) -> None:
         """Equal to a run without interruptions (D-29.9)."""
-        entries = self.rows.entries
-        nodes = [node for _, node in sorted(entries)]
-        assert nodes == list(range(1, len(nodes) + 1)), "nodes have gaps (D-29.2)"
-        assert self.spawned == sum(entry.kind is EntryKind.RUN for entry in entries.values()), "D-29.4"
+        path = self.rows.log(0).on_path()
+        assert [entry.node for entry in path] == list(range(1, len(path) + 1)), "nodes have gaps (D-29.2)"
+        runs = sum(entry.kind is EntryKind.RUN for entry in self.rows.entries.values())
+        assert self.spawned == runs, "each entry has one child run (D-29.4)"
         orders = sorted(release.order for release in self.rows.releases.values())
-        assert orders == list(range(1, len(orders) + 1)), "orders have gaps (D-7.6)"
+        assert self.rows.branches or orders == list(range(1, len(orders) + 1)), "orders have gaps (D-7.6)"
         if not races:
             assert self.client.done.value == value_of(self.program)
-        released = sorted(self.rows.releases.items(), key=lambda one: one[1].order)
+        released = [(entry, entry.release) for entry in path if entry.release is not None]
         came = [
-            (release.tip, Response("completed", 1, [key], payload=self.rows.results[key].payload, order=release.order))
-            for key, release in released
+            (release.tip, Response("completed", 1, [(1, entry.node)], payload=_payload(entry)))
+            for entry, release in sorted(released, key=lambda one: one[1].order)
         ]
-        values = {key: result.payload for key, result in self.rows.results.items()}
-        values = {key: values.get(key, "memo lost") for key in entries}
+        values = {(1, entry.node): _payload(entry) if entry.result else "lost" for entry in path}
         ideal = Ideal(self.program, values, came, in_order=self.in_order)
-        if "memo lost" not in str(ideal.client.done.value):
+        if "lost" not in str(ideal.client.done.value):
+            # The task may end before the value of its last memo is kept (D-28.5).
             assert self.client.done.value == ideal.client.done.value
-        told = [
-            "run " + orjson.loads(entry.subject) if entry.kind is EntryKind.RUN else _WORDS[entry.kind]
-            for _, entry in sorted(entries.items())
-        ]
+        told = [f"run {orjson.loads(one.subject)}" if one.kind is EntryKind.RUN else _WORDS[one.kind] for one in path]
         assert told[: len(ideal.asked)] == ideal.asked
 
     # The engine -------------------------------------------------------------------------------------------------------
@@ -250,7 +287,7 @@ class World:
                 self._refuse(request)
                 self.invoke()
                 return
-            self.log = DurableLog(self.invocation, self.rows.read(), walked=point, hands_over_in_order=self.in_order)
+            self.log = self.rows.log(self.invocation, walked=point, in_order=self.in_order)
             self.is_new_stream = False
         if self.is_new_stream:
             self.log.reconnected()
@@ -324,18 +361,13 @@ class World:
         log = self._log
         if request.kind == "spawn":
             return log.spawn([self._child(*run) for run in request.runs])
-        if request.kind == "wait":
-            step = log.wait(request.conditions)
-            assert isinstance(step, Mismatch) or wait_digest(request.conditions)
-        else:
-            step = log.memo(request.label.encode())
-            assert isinstance(step, Mismatch) or memo_digest(b"")
+        step = log.wait(request.conditions) if request.kind == "wait" else log.memo(request.label.encode())
         return step if isinstance(step, Mismatch) else [step]
 
     @staticmethod
-    def _child(run: object, index: int) -> Child:
-        text = orjson.dumps(run.input).decode()  # type: ignore[attr-defined]
-        return Child(text, text, run.key, index)  # type: ignore[attr-defined]
+    def _child(run: Run, index: int) -> Child:
+        text = orjson.dumps(run.input).decode()
+        return Child(text, text, run.key, index)
 
     def _status(self, request: Request) -> None:
         log = self._log
@@ -380,11 +412,13 @@ class World:
     def _hand_over(self) -> None:
         log = self._log
         for entry, release in log.releases(self.now):
-            if entry.key not in self.rows.releases:
-                self.rows.releases[entry.key] = release
-                assert entry.release is None
-            else:
-                assert entry.release == release == self.rows.releases[entry.key]
+            if entry.release is None:
+                place = entry.key, release.branch
+                taken = [one for one in self.rows.releases.values() if one.branch == release.branch]
+                assert place not in self.rows.releases
+                assert all(one.order != release.order for one in taken)
+                self.rows.releases[place] = release
+            assert entry.release in (None, release)
             log.sent(entry, release)
             self._send_completion(entry, release)
 
@@ -420,5 +454,9 @@ class World:
         self.trace.append(what)
 
 
+def _payload(entry: Entry) -> str:
+    assert entry.result is not None
+    return entry.result.payload
+
+
 _WORDS = {EntryKind.WAIT_FOR: "wait", EntryKind.MEMO: "memo"}
-assert ROOT == 1

@@ -20,7 +20,7 @@ modest = settings(max_examples=EXAMPLES, deadline=None, derandomize=True, suppre
 def happens(world: World, chance: random.Random, *, breaks: float) -> None:
     """One thing, be it that something breaks."""
     if chance.random() < breaks:
-        what = chance.choice(("worker", "engine", "cut", "evict", "evict", "duplicate"))
+        what = chance.choice(("worker", "engine", "cut", "evict", "evict late", "duplicate"))
         if what == "worker":
             world.crash_of_worker()
         elif what == "engine":
@@ -29,6 +29,8 @@ def happens(world: World, chance: random.Random, *, breaks: float) -> None:
             world.cut()
         elif what == "evict":
             world.evict()
+        elif what == "evict late":
+            world.evict_late(chance.choice((1.0, 20.0)))
         else:
             world.duplicate(chance)
         return
@@ -47,16 +49,18 @@ def happens(world: World, chance: random.Random, *, breaks: float) -> None:
         world.pass_time(chance.choice((0.1, 1.0, 3.0, 6.0, 70.0)))
 
 
-def walk(program: Program, seed: int, *, in_order: bool, races: bool) -> World:
+def walk(program: Program, seed: int, *, in_order: bool, races: bool, branches: int = 0) -> World:
     chance = random.Random(seed)
     world = World(program, in_order=in_order)
     breaks = chance.choice((0.0, 0.01, 0.03, 0.1))
-    for _ in range(chance.choice((50, 200, 600))):
-        if world.is_done:
-            break
-        happens(world, chance, breaks=breaks)
-    world.drain()
-    world.check(races=races)
+    for _ in range(1 + branches):
+        for _ in range(chance.choice((50, 200, 600))):
+            if world.is_done:
+                break
+            happens(world, chance, breaks=breaks)
+        world.drain()
+        world.check(races=races)
+        world.branch(chance)
     return world
 
 
@@ -83,3 +87,10 @@ def test_d_15_17_concurrent_branches_are_replayed_as_they_went(seed: int) -> Non
     races = seed % 2 == 1
     program = random_program(random.Random(seed), races=races, size=1 + seed % 3)
     walk(program, seed, in_order=seed % 4 < 3, races=races)
+
+
+@pytest.mark.parametrize("seed", range(WALKS // 4))
+def test_d_22_6_branches_run_from_their_node_on(seed: int) -> None:
+    races = seed % 2 == 1
+    program = random_program(random.Random(seed), races=races, size=1)
+    walk(program, seed, in_order=seed % 4 < 3, races=races, branches=3)

@@ -8,21 +8,53 @@ them. The rows win: when a write finds its node taken, the log is read again and
 
 from __future__ import annotations
 
-import hashlib
-from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from math import inf
-from typing import TypeAlias
 
-from hatchet.core.durable_waits import WaitCondition, described, fingerprint, from_text
+from hatchet.core.durable_entries import (
+    ROOT,
+    Branch,
+    Child,
+    Entry,
+    EntryKind,
+    Key,
+    Release,
+    Result,
+    memo_digest,
+    resume_point,
+    run_digest,
+    wait_digest,
+)
+from hatchet.core.durable_paths import Paths, branched
+from hatchet.core.durable_waits import WaitCondition, described
 
-Key: TypeAlias = tuple[int, int]
-"""(branch, node)"""
+__all__ = [
+    "MOST_ENTRIES",
+    "PATIENCE_SECONDS",
+    "ROOT",
+    "STALLED_SECONDS",
+    "UNDER_WAY_SECONDS",
+    "Branch",
+    "Child",
+    "DurableLog",
+    "Entry",
+    "EntryKind",
+    "Found",
+    "Key",
+    "Mismatch",
+    "New",
+    "Release",
+    "Restore",
+    "Result",
+    "branched",
+    "memo_digest",
+    "resume_point",
+    "run_digest",
+    "wait_digest",
+]
 
-ROOT = 1
-"""The number of a log's first branch, and of a branch's first node (D-6.1, D-6.2)."""
 MOST_ENTRIES = 10_000
 """A log may not grow longer: every invocation walks all of it."""
 PATIENCE_SECONDS = 5.0
@@ -30,103 +62,11 @@ PATIENCE_SECONDS = 5.0
 place in the walk (D-15.17)."""
 MOST_PAUSE_SECONDS = 50.0
 """How much longer, at most, when the code took its time at that place before."""
-UNDER_WAY_SECONDS = 2.0
-"""How long a completion may be on its way to a worker, and into its code (D-17.15)."""
+UNDER_WAY_SECONDS = 0.5
+"""How long an answer or a completion may be on its way to a worker and into its code, and the next request on its way
+back (D-17.15). Less than the second after which workers evict at the earliest, so that restoring comes to an end."""
 STALLED_SECONDS = 60.0
 """How long a completion may be held back because another one was never asked for (D-15.10)."""
-
-
-class EntryKind(Enum):
-    """D-7.1."""
-
-    RUN = "RUN"
-    WAIT_FOR = "WAIT_FOR"
-    MEMO = "MEMO"
-
-
-@dataclass(slots=True, frozen=True)
-class Branch:
-    """Nodes from ``first_node`` on belong to it, the others to ``parent`` (D-6.7); None: it is the root."""
-
-    id: int
-    parent: int | None
-    first_node: int
-
-
-@dataclass(slots=True, frozen=True)
-class Result:
-    """What an entry came to, for ever (D-7.3). ``at``: seconds since 1970; ``payload``: JSON object text or empty."""
-
-    at: float
-    payload: str = ""
-    is_failure: bool = False
-    error: str | None = None
-
-
-@dataclass(slots=True, frozen=True)
-class Release:
-    """The first hand-over of a completion: its place in the satisfied order, for ever (D-7.6, D-7.7)."""
-
-    branch: int
-    """The active branch then; orders are unique in it."""
-    order: int
-    tip: int
-    """The highest node of the path then: a later walk must have come as far before it is handed over (D-15.17)."""
-    invocation: int
-
-
-@dataclass(slots=True, frozen=True)
-class Child:
-    """A child run that is asked for. ``key`` wins over ``index`` (D-13.4)."""
-
-    workflow: str
-    input: str
-    key: str | None = None
-    index: int | None = None
-
-    @property
-    def name(self) -> str | None:
-        """Under which it is found again; None: never."""
-        if self.key:
-            return f"key:{self.key}"
-        return None if self.index is None else f"index:{self.index}"
-
-
-@dataclass(slots=True)
-class Entry:
-    """One record of the log (D-7.2)."""
-
-    kind: EntryKind
-    branch: int
-    node: int
-    digest: bytes
-    """Of what was asked, its kind included (D-14.1)."""
-    invocation: int
-    """That wrote it."""
-    created_at: float
-    subject: str = ""
-    """Conditions of a wait as :func:`hatchet.core.durable_waits.to_text` makes them; the workflow of a run."""
-    label: str | None = None
-    child_name: str | None = None
-    """:attr:`Child.name` of a run."""
-    run_id: str | None = None
-    is_single: bool = False
-    """Whether the run's result is the output of its only task (D-13.12)."""
-    result: Result | None = None
-    release: Release | None = None
-
-    @property
-    def key(self) -> Key:
-        return self.branch, self.node
-
-    @property
-    def about(self) -> str:
-        """For people (D-14.8)."""
-        if self.kind is EntryKind.RUN:
-            return f"run({self.subject})"
-        if self.kind is EntryKind.WAIT_FOR:
-            return described(from_text(self.subject)) if self.subject else described(())
-        return "memo"
 
 
 @dataclass(slots=True, frozen=True)
@@ -172,32 +112,6 @@ class Restore(Enum):
     """After some three seconds."""
 
 
-def memo_digest(key: bytes) -> bytes:
-    """D-14.6."""
-    return _digest(EntryKind.MEMO, key)
-
-
-def wait_digest(conditions: Iterable[WaitCondition]) -> bytes:
-    """D-14.2."""
-    return _digest(EntryKind.WAIT_FOR, fingerprint(conditions))
-
-
-def run_digest(workflow: str, text: str) -> bytes:
-    """D-14.3."""
-    return _digest(EntryKind.RUN, workflow.encode() + b"\x00" + text.encode())
-
-
-def resume_point(invocation: int, entries: Iterable[Entry], marks: Sequence[int]) -> int | None:
-    """How far an invocation has walked, according to the rows; None: that is lost, and only a new invocation helps.
-
-    ``marks``: the nodes that it noted. It notes 0 before it answers from a log of earlier invocations, and the tip when
-    it has walked all of that; what it wrote itself lies beyond.
-    """
-    own = max((entry.node for entry in entries if entry.invocation == invocation), default=0)
-    furthest = max(own, *marks, 0)
-    return None if marks and not furthest else furthest
-
-
 class DurableLog:
     """The log of one task run in the walk of one invocation. Nothing here is thread-safe or does I/O."""
 
@@ -210,7 +124,9 @@ class DurableLog:
         walked: int = 0,
         hands_over_in_order: bool = True,
     ) -> None:
-        """``walked``: the node that this invocation has come to already (:func:`resume_point`).
+        """``entries``: an entry comes once for each of its releases.
+
+        ``walked``: the node that this invocation has come to already (:func:`resume_point`).
 
         ``hands_over_in_order``: the worker blocks behind a completion that nobody waits for, so that children are
         handed over only once they are awaited (D-15.16).
@@ -231,24 +147,27 @@ class DurableLog:
         """What first came back in this invocation, and no request has followed."""
         self._ready: dict[Key, Entry] = {}
         """Requested entries with a result that were never released."""
+        self._fresh: list[Key] = []
+        """Those of them that were not looked at yet."""
         self._held_from: dict[Key, float] = {}
         """When those of them that have to wait were first looked at."""
         self._still: tuple[int, float] = (-1, 0.0)
         """At which node the walk stands, and since when."""
         self._looked_at = 0.0
-        self._repeated_at = -inf
-        """When a completion was sent that is not new, and no request has followed."""
+        self._told_at = -inf
+        """When the worker got something last; infinity: just now."""
         self._last_at = 0.0
         """The latest time at which a result that this invocation has seen came to be."""
         self.tip = 0
         """The highest node on the active path (D-6.5)."""
+        self._highest = 0
+        """The highest order that an entry of the path ever had."""
         for entry in entries:
-            self._add(entry)
+            self._read(entry)
         self._released = sorted(
             (entry for entry in self._entries.values() if entry.release is not None and self._is_on_path(entry)),
-            key=lambda entry: self._paths.place(_release(entry)),
+            key=_order,
         )
-        self._highest = max((_release(entry).order for entry in self._released), default=0)
         self._next = 0
         """How many of the released ones, from the first on, were sent in this invocation."""
         self.recorded = self.tip
@@ -331,7 +250,7 @@ class DurableLog:
     def took(self, entry: Entry) -> None:
         """An operation is about to be acknowledged: ``entry`` answers it, and is committed."""
         self._unused.clear()
-        self._repeated_at = -inf
+        self._told_at = inf
         known = self._entries.get(entry.key)
         if known is None:
             known = entry
@@ -364,20 +283,19 @@ class DurableLog:
             self._awaited.add(key)
             self._listed.setdefault(key, now)
             if key in self._sent:
-                self._repeated_at = now
+                self._told_at = now
                 again.append(entry)
             else:
                 self._make_ready(entry)
-        return sorted(again, key=lambda entry: self._paths.place(_release(entry)))
+        return sorted(again, key=_order)
 
     def received(self, order: int) -> None:
         """The worker has this invocation's completions up to this order (D-15.6)."""
         for at in range(self._next, len(self._released)):
             entry = self._released[at]
-            if not self._paths.is_elsewhere(_release(entry)):
-                if _release(entry).order > order:
-                    break
-                self._sent.add(entry.key)
+            if _order(entry) > order:
+                break
+            self._sent.add(entry.key)
         self._skip_sent()
 
     def reconnected(self) -> None:
@@ -395,6 +313,8 @@ class DurableLog:
         In a path's order, each not before the walk has come as far as it had at its first hand-over (D-15.3, D-15.17).
         """
         self._looked_at = now
+        if self._told_at == inf:
+            self._told_at = now
         if self._still[0] != self.walked:
             self._still = self.walked, now
         found: list[tuple[Entry, Release]] = []
@@ -402,8 +322,9 @@ class DurableLog:
             entry = self._released[at]
             if entry.key in self._sent:
                 continue
-            release = _release(entry)
-            if entry.key not in self._requested or not self._has_come(entry.key, self._paths.horizon(release), now):
+            release = entry.release
+            assert release is not None
+            if entry.key not in self._requested or not self._has_come(entry.key, release.tip, now):
                 self._look_at_ready(now)
                 return found
             found.append((entry, release))
@@ -411,6 +332,7 @@ class DurableLog:
             self._look_at_ready(now)
             if now - self._still[1] < PATIENCE_SECONDS:
                 return found
+        self._fresh.clear()
         order = self._highest
         for entry in sorted(self._ready.values(), key=_satisfied_first):
             if not self._has_come(entry.key, self.tip, now):
@@ -424,6 +346,7 @@ class DurableLog:
         self._sent.add(entry.key)
         self._ready.pop(entry.key, None)
         self._held_from.pop(entry.key, None)
+        self._told_at = self._looked_at
         if entry.result is not None:
             self._last_at = max(self._last_at, entry.result.at)
         if entry.release is None:
@@ -431,8 +354,6 @@ class DurableLog:
             self._released.append(entry)
             self._highest = max(self._highest, release.order)
             self._unused.add(entry.key)
-        else:
-            self._repeated_at = self._looked_at
         self._skip_sent()
 
     def stalled(self, now: float) -> Entry | None:
@@ -448,14 +369,14 @@ class DurableLog:
         """What the worker cannot have used of this invocation, which was just evicted (D-17.15).
 
         It waited for something, or it would not have been evicted: when nothing is open, for what is on its way.
-        With ``now``, what is on its way counts beside open entries, too.
+        With ``now``, what was sent a moment ago counts beside open entries, too.
         """
         if self._ready or any(self._is_owed(entry) for entry in self._released[self._next :]):
             return Restore.NOW
         requested = [self._entries[key] for key in self._requested]
         if any(self._was_computing(entry) for entry in requested) or not any(map(_is_open, requested)):
             return Restore.NOW
-        is_under_way = now is not None and now - self._repeated_at < UNDER_WAY_SECONDS
+        is_under_way = now is not None and now - self._told_at < UNDER_WAY_SECONDS
         return Restore.SOON if self._unused or is_under_way else Restore.NO
 
     def overdue(self) -> bool:
@@ -478,6 +399,19 @@ class DurableLog:
             return Mismatch(entry.branch, entry.node, *_unlike(entry, received))
         return Found(entry)
 
+    def _read(self, entry: Entry) -> None:
+        """Take over a row: an entry with one of its releases, of which at most one counts on this path."""
+        release, known = entry.release, self._entries.get(entry.key)
+        if release is not None:
+            if self._is_on_path(entry):
+                self._highest = max(self._highest, release.order)
+            if not self._paths.counts(release):
+                entry.release = None
+        if known is None:
+            self._add(entry)
+        elif entry.release is not None:
+            known.release = entry.release
+
     def _add(self, entry: Entry) -> None:
         self._entries[entry.key] = entry
         if self._is_on_path(entry):
@@ -497,10 +431,12 @@ class DurableLog:
         is_awaited = entry.kind is EntryKind.WAIT_FOR or not self.hands_over_in_order or entry.key in self._awaited
         if is_awaited:
             self._ready[entry.key] = entry
+            self._fresh.append(entry.key)
 
     def _look_at_ready(self, now: float) -> None:
-        for key in self._ready.keys() - self._held_from.keys():
-            self._held_from[key] = now
+        for key in self._fresh:
+            self._held_from.setdefault(key, now)
+        self._fresh.clear()
 
     def _has_come(self, key: Key, tip: int, now: float) -> bool:
         if self.walked >= tip:
@@ -553,79 +489,6 @@ class DurableLog:
         return self._paths.branch_of(entry.node) == entry.branch
 
 
-def branched(branches: Iterable[Branch], entries: Iterable[Entry], branch: int, node: int) -> Branch | None:
-    """The branch that begins at ``node`` of ``branch`` (D-22.5); None when there is no such entry."""
-    known = _known(branches)
-    if branch not in known:
-        return None
-    place = Paths(known.values(), branch).branch_of(node), node
-    if not any(one.key == place for one in entries):
-        return None
-    return Branch(max(known) + 1, branch, node)
-
-
-class Paths:
-    """The branches of a log as the active one sees them: which node lies where, and which hand-overs it inherits."""
-
-    def __init__(self, branches: Iterable[Branch], active: int | None = None) -> None:
-        """``active`` None: the newest (D-6.9)."""
-        self._known = _known(branches)
-        self.active = self._known[max(self._known) if active is None else active]
-        path = self._of(self.active)
-        self._ranks = {branch.id: rank for rank, branch in enumerate(reversed(path))}
-        self._owners: list[tuple[int, int]] = []
-        """(first node, branch) of those that own nodes, by first node."""
-        self._inherited: dict[int, int | None] = {}
-        """By rank: the last node of the path that the branches above have in common; None: there is no branch above."""
-        lowest: int | None = None
-        for branch in path:
-            self._inherited[self._ranks[branch.id]] = None if lowest is None else lowest - 1
-            if lowest is None or branch.first_node < lowest:
-                lowest = branch.first_node
-                self._owners.append((branch.first_node, branch.id))
-        self._owners.reverse()
-        self._firsts = [first for first, _ in self._owners]
-
-    def branch_of(self, node: int) -> int:
-        """The branch whose entry stands for this node (D-6.8)."""
-        at = bisect_right(self._firsts, node) - 1
-        return self._owners[at][1] if at >= 0 else ROOT
-
-    def is_elsewhere(self, release: Release) -> bool:
-        """Whether that was on a branch off this path, so that on this path nothing has followed it."""
-        return release.branch not in self._ranks
-
-    def place(self, release: Release) -> tuple[int, bool, int, int]:
-        """What hand-overs are ordered by (D-15.3). Those of elsewhere follow what the path has in common with it."""
-        return self._rank(release), self.is_elsewhere(release), release.order, release.branch
-
-    def horizon(self, release: Release) -> int:
-        """How far the walk must have come (D-15.17). What lies beyond the beginning of a later branch never comes."""
-        inherited = self._inherited[self._rank(release)]
-        if inherited is None:
-            return release.tip
-        return inherited if self.is_elsewhere(release) else min(release.tip, inherited)
-
-    def _rank(self, release: Release) -> int:
-        """Of the branch on the path where that was, or where the branch where that was leaves it."""
-        branch: int | None = release.branch
-        while branch is not None and branch not in self._ranks:
-            branch = self._known[branch].parent if branch in self._known else None
-        return self._ranks.get(branch or ROOT, 0)
-
-    def _of(self, branch: Branch) -> list[Branch]:
-        path = [branch]
-        while (parent := path[-1].parent) is not None:
-            path.append(self._known[parent])
-        return path
-
-
-def _known(branches: Iterable[Branch]) -> dict[int, Branch]:
-    known = {branch.id: branch for branch in branches}
-    known.setdefault(ROOT, Branch(ROOT, None, ROOT))
-    return known
-
-
 def _unlike(recorded: Entry, received: str) -> tuple[str, str]:
     """What was expected and what came, so that the two can be told apart."""
     if recorded.about == received:
@@ -638,13 +501,9 @@ def _is_open(entry: Entry) -> bool:
     return entry.result is None and entry.kind is not EntryKind.MEMO
 
 
-def _release(entry: Entry) -> Release:
+def _order(entry: Entry) -> int:
     assert entry.release is not None
-    return entry.release
-
-
-def _digest(kind: EntryKind, content: bytes) -> bytes:
-    return hashlib.sha256(kind.value.encode() + b"\x00" + content).digest()
+    return entry.release.order
 
 
 def _satisfied_first(entry: Entry) -> tuple[float, int, int]:

@@ -19,6 +19,8 @@ CREATE = "CREATE"
 """The one key of a wait's result (D-11.1)."""
 _LONG_UNITS = {"d": 86_400.0, "w": 7 * 86_400.0, "y": 365 * 86_400.0}
 _LONG = re.compile(r"([0-9]+)([dwy])")
+_SHOWN = 40
+"""How much of a wrong text an error shows, in characters."""
 
 
 class WaitKind(Enum):
@@ -74,18 +76,16 @@ def sleep_seconds(text: str) -> float:
 
     Raises InvalidArgument for a text that is no duration, or more than 290 years.
     """
-    long = _LONG.fullmatch(text)
-    if long is not None:
-        seconds = float(long[1]) * _LONG_UNITS[long[2]]
-        if seconds > MAX_SECONDS:
-            raise InvalidArgument(f"sleep_for: {text!r} is longer than 290 years")
-        return seconds
+    length = text.removeprefix("-")
+    long = _LONG.fullmatch(length)
     try:
-        seconds = parse_duration(text.removeprefix("-"))
+        seconds = parse_duration(length) if long is None else float(long[1]) * _LONG_UNITS[long[2]]
     except InvalidArgument as error:
         raise InvalidArgument(
             f"sleep_for: {error.message}, or one whole number with the unit d, w or y, such as 2d"
         ) from None
+    if seconds > MAX_SECONDS:
+        raise InvalidArgument(f"sleep_for: {text[:_SHOWN]!r} is longer than 290 years")
     return 0.0 if text.startswith("-") else seconds
 
 

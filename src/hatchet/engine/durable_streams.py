@@ -240,11 +240,21 @@ class DurableStreams(Loop):
             walk = await self._walk(session, normal, invocation)
             try:
                 await self._dispatch(walk, request)
-                await self._walking.release(walk)
-                return
             except Overtaken:
                 self._walks.pop(normal, None)
+                await self._check_current(session, normal, invocation)
+                continue
+            await self._release(walk)
+            return
         raise FailedPrecondition("another invocation writes to the log of the task at the same time")
+
+    async def _check_current(self, session: DurableSession, task_id: str, invocation: int) -> None:
+        """The same as :meth:`_walk` asks, of the rows: another instance may have ended the invocation."""
+        [(state, task)] = await self._states(session.tenant_id, task_id)
+        if state.ended is not None:
+            raise _Elsewhere(f"the task has finished: it is {state.ended.status.value}", is_finished=True)
+        if flight_of(session.tenant_id, state, task) is None or task.invocation != invocation:
+            raise _Elsewhere(f"invocation {invocation} of the task is over")
 
     async def _dispatch(self, walk: Walk, request: Request) -> None:
         if isinstance(request, MemoRequest):

@@ -130,7 +130,9 @@ class DurableWaits:
         self._armed_for = 0.0
         self._checks: deque[tuple[float, str]] = deque()
         self._loads: Batcher[str, None] = Batcher("durable-waits", self._load, maximum=BATCH, high_water=5_000_000)
-        self._look_backs: Batcher[Waiting, None] = Batcher("durable-look-backs", self._look_back, maximum=BATCH)
+        self._look_backs: Batcher[Waiting, None] = Batcher(
+            "durable-look-backs", self._look_back, maximum=BATCH, high_water=1_000_000
+        )
         self._background = Background("durable-waits")
         self._unwritten = 0
         self._heard: float | None = None

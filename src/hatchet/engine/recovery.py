@@ -115,9 +115,10 @@ async def _load_evicted(
     with scheduler.meanwhile.reading() as ended:
         rows = await database.fetch("task_evicted", scheduler.tenant_id, ids) if ids else []
         tasks = await _tasks(registration, rows, "ready_at")
-    for task in tasks:
-        if task.id not in ended and not scheduler.knows(task.id):
-            scheduler.enqueue(task, was_evicted=True)
+    fresh = [task for task in tasks if task.id not in ended and not scheduler.knows(task.id)]
+    scheduler.durable.load([task.id for task in fresh])
+    for task in fresh:
+        scheduler.enqueue(task, was_evicted=True)
 
 
 async def _load_named(

@@ -289,7 +289,8 @@ class TenantScheduler:
         if was_evicted:
             self.gates.holds(task)
             self.durable.evicted(task.id)
-        self._follow_log(task)
+        if task.attempt:
+            self._follow_log(task)
         if task.ready_at <= self._clock.now():
             self.gates.enter(task)
         else:
@@ -300,15 +301,16 @@ class TenantScheduler:
         """An attempt is with a worker: it occupies that worker's units unless its slot was released."""
         self.flying[flight.task.id] = flight
         self._flights.put(flight)
-        self._follow_log(flight.task)
+        if flight.task.attempt or self.is_loading:
+            self._follow_log(flight.task)
         self.gates.holds(flight.task)
         self.runs.given(flight.task, flight.worker_id)
         if not flight.is_released:
             self._occupy(flight, self.pool.get(flight.worker_id))
 
     def _follow_log(self, task: ReadyTask) -> None:
-        """A durable task is open: what it waits for is in the rows, unless it is known here. A new one has no log."""
-        if task.step.definition.is_durable and (task.attempt or self.is_loading) and not self.durable.knows(task.id):
+        """A durable task is open: what it waits for is in the rows, unless it is known here."""
+        if task.step.definition.is_durable and not self.durable.knows(task.id):
             self.durable.load([task.id])
 
     def forget(self, task_id: str, attempt: int) -> None:

@@ -110,7 +110,8 @@ class DurableContext(Context):
         """Wait until all conditions hold; of an ``or_`` group one is enough.
 
         The result is ``{"CREATE": {<key of a condition>: [<its data>]}}`` with what held (D-11). ``signal_key`` names
-        the wait for engines that know no log. Raises ``TypeError`` for other kinds of conditions.
+        the wait for engines that know no log. Raises ``TypeError`` for other kinds of conditions and ``ValueError`` for
+        none.
         """
         result: dict[str, Any] = await self._wait(self._conditions(conditions), signal_key, label)
         return result
@@ -290,6 +291,8 @@ class DurableContext(Context):
         return f"event:{key}-{self._wait_count}"
 
     def _conditions(self, conditions: tuple[SleepCondition | UserEventCondition | OrGroup, ...]) -> Any:
+        if not conditions:
+            raise ValueError("a wait needs at least one condition; without any it would never end")
         self._wait_count += 1
         flat = declared(list(conditions), ConditionAction.CREATE, "the conditions of a wait")
         return build_conditions_proto(flat, self._durable_config)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 from pydantic_core import PydanticSerializationError, from_json, to_json, to_jsonable_python
@@ -43,8 +44,17 @@ class Memoized:
         kind = return_type(self._fn, {})
         if kind is UNDECLARED or kind is Any:
             return value
-        values: Values[Any] = Values(kind)
+        try:
+            values = _values(kind)
+        except TypeError:  # a type that cannot be hashed
+            values = Values(kind)
         return value if values.problem() is not None else values.parse(value)
+
+
+@lru_cache(maxsize=256)
+def _values(kind: Any) -> Values[Any]:
+    """Built once for a type: a log may have thousands of memos of one."""
+    return Values(kind)
 
 
 def _text(value: object) -> str:

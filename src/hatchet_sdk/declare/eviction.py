@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, field_validator
 
 
 class EvictionPolicy(BaseModel):
@@ -15,7 +15,8 @@ class EvictionPolicy(BaseModel):
         allow_capacity_eviction: whether it may also be taken off because the worker's durable slots are used up.
         priority: among several, those with a lower number are taken off first.
 
-    A worker that stops takes all waiting tasks off, whatever their policy.
+    A worker that stops takes all waiting tasks off, whatever their policy. Raises ``pydantic.ValidationError`` (a
+    ``ValueError``) for a negative ``ttl``.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -23,6 +24,13 @@ class EvictionPolicy(BaseModel):
     ttl: timedelta | None
     allow_capacity_eviction: bool = True
     priority: int = 0
+
+    @field_validator("ttl")
+    @classmethod
+    def _check_ttl(cls, value: timedelta | None) -> timedelta | None:
+        if value is not None and value < timedelta():
+            raise ValueError(f"ttl cannot be negative, got {value}; None means that a wait may last for ever")
+        return value
 
 
 DEFAULT_EVICTION_POLICY = EvictionPolicy(ttl=timedelta(minutes=15), allow_capacity_eviction=True, priority=0)

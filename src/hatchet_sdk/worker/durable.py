@@ -13,6 +13,8 @@ from hatchet_sdk.worker.durable_stream import DurableStream, Link
 from hatchet_sdk.worker.eviction import EvictionManager
 
 if TYPE_CHECKING:
+    import asyncio
+
     from hatchet_contracts.dispatcher_pb2 import AssignedAction
     from hatchet_sdk.config import ClientConfig
     from hatchet_sdk.worker.attempt import Handler
@@ -24,6 +26,7 @@ class Durables:
     Args:
         slots: the worker's durable slots.
         engine_version: what the engine calls itself.
+        main_loop: where async tasks run.
         has_stream: whether the engine has the durable stream.
         on_evicted: told of an attempt that the engine took off this worker.
     """
@@ -35,11 +38,13 @@ class Durables:
         link: Link,
         slots: int,
         engine_version: str,
+        main_loop: asyncio.AbstractEventLoop,
         has_stream: bool,
         on_evicted: Callable[[AttemptKey], None],
     ) -> None:
         self._config = config
         self._engine_version = engine_version
+        self._main_loop = main_loop
         self._on_evicted = on_evicted
         self._stream = DurableStream(link) if has_stream else None
         self._legacy = LegacyWaits(link)
@@ -57,6 +62,7 @@ class Durables:
                 policy=handler.task.eviction_policy,
                 stream=self._stream,
                 config=self._config,
+                main_loop=self._main_loop,
                 on_evicted=self._on_evicted,
             )
             self._stream.add(log)

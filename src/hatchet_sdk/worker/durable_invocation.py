@@ -2,13 +2,15 @@
 
 A step is a request and its answer, one at a time in the order in which the function asked (D-4.1). The answer names the
 entry of the log; the entry's completion comes later, or at once on a replay. Completions are handed over in the order
-of their arrival (D-15.4) and kept when nobody awaits them yet, so that a child that was only started holds up nothing.
+of their arrival (`hand_over`) and kept when nobody awaits them yet, so that a child that was only started holds up
+nothing.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -18,6 +20,7 @@ from hatchet_contracts.v1 import dispatcher_pb2 as pb
 from hatchet_sdk.context.durable_log import Completion, DurableSpawnResult, Memo
 from hatchet_sdk.exceptions import DurableOperationError, NonDeterminismError
 from hatchet_sdk.run.trigger import chunks
+from hatchet_sdk.worker.hand_over import HandOver
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
@@ -42,6 +45,14 @@ LOST = (
     "the connection to the engine broke during a step of this task, and whether the step is recorded is not known."
     " Asked for again it would be recorded twice, so this attempt ends; a retry goes on from the log"
 )
+
+ANSWERS = {
+    "memo": "memo_ack",
+    "trigger_runs": "trigger_runs_ack",
+    "wait_for": "wait_for_ack",
+    "evict_invocation": "eviction_ack",
+}
+"""D-3.18."""
 
 EntryKey = tuple[int, int]
 
@@ -84,6 +95,11 @@ class Request:
         else:
             self.answer.set_result(answer)
 
+    def is_answered_by(self, answer: pb.DurableTaskResponse) -> bool:
+        """Whether that is the answer to such a request, and not the late one to a request that was given up."""
+        asked = self.message.WhichOneof("message") or ""
+        return ANSWERS[asked] == (answer.WhichOneof("message") or "")
+
     def lose(self, reason: str) -> None:
         """Its answer will not come."""
         self.is_lost = True
@@ -118,6 +134,7 @@ class Invocation:
 
     Args:
         key: the attempt it belongs to: task run, retry count, invocation count.
+        main_loop: where async functions run.
         on_evicted: called once when the engine took it off this worker; the function is to be ended without report.
     """
 
@@ -130,6 +147,7 @@ class Invocation:
         policy: EvictionPolicy | None,
         stream: Sender,
         config: ClientConfig,
+        main_loop: asyncio.AbstractEventLoop,
         on_evicted: Callable[[AttemptKey], None],
     ) -> None:
         self.key = key
@@ -151,7 +169,8 @@ class Invocation:
         self._broken: str | None = None
         self._entries: dict[EntryKey, Entry] = {}
         self._children: dict[str, Entry] = {}
-        self._held: list[tuple[Entry, Completion]] = []
+        self._under_way = 0
+        self._hand_over = HandOver(main_loop, lambda: self._under_way <= 1)
         # What it waits for, by wait, in the order of their beginnings.
         self._waits: dict[object, str] = {}
         self._waiting_since = 0.0
@@ -168,15 +187,17 @@ class Invocation:
             wait_for_conditions=conditions,
             label=label,
         )
-        answer = await self._step(pb.DurableTaskRequest(wait_for=message))
-        ref = answer.wait_for_ack.ref
-        entry = self._entry((ref.branch_id, ref.node_id))
-        (end,) = await self._ends([entry], label or _described(conditions), stop_at_failure=False)
+        with self._a_step():
+            answer = await self._step(pb.DurableTaskRequest(wait_for=message))
+            ref = answer.wait_for_ack.ref
+            entry = self._entry((ref.branch_id, ref.node_id))
+            (end,) = await self._ends([entry], label or _described(conditions), stop_at_failure=False)
         return from_json(end.payload) if end is not None and end.payload else {}
 
     async def memo(self, key: bytes) -> Memo:
         message = pb.DurableTaskMemoRequest(invocation_count=self.count, durable_task_external_id=self.task_id, key=key)
-        ack = (await self._step(pb.DurableTaskRequest(memo=message))).memo_ack
+        with self._a_step():
+            ack = (await self._step(pb.DurableTaskRequest(memo=message))).memo_ack
         # Opened by an invocation that ended before it had a value: no value here, it is computed again (D-12.6).
         value = ack.memo_result_payload if ack.memo_already_existed and ack.memo_result_payload else None
         return Memo(ack.ref.branch_id, ack.ref.node_id, value)
@@ -193,7 +214,8 @@ class Invocation:
         if not self._stream.confirms_memos:
             return
         self.awaited[place] = entry
-        await asyncio.wait({entry.done}, timeout=CONFIRM_SECONDS)
+        with self._a_step():
+            await asyncio.wait({entry.done}, timeout=CONFIRM_SECONDS)
         self.awaited.pop(place, None)
         if not entry.done.done() and self._stream.is_open:
             # An engine that says nothing after a value; the value is on its way all the same.
@@ -203,7 +225,8 @@ class Invocation:
     async def spawn(self, requests: Sequence[TriggerWorkflowRequest]) -> list[DurableSpawnResult]:
         for request in requests:
             self._check_size(request, f"the input of a child run of '{request.name}'")
-        return await self._to_the_end(self._spawn(requests))
+        with self._a_step():
+            return await self._to_the_end(self._spawn(requests))
 
     def knows_child(self, run_id: str) -> bool:
         return run_id in self._children and not self.ended
@@ -211,7 +234,17 @@ class Invocation:
     async def children_ended(self, run_ids: Sequence[str], *, stop_at_failure: bool) -> list[Completion | None]:
         entries = [self._children[run_id] for run_id in run_ids]
         what = "a child run" if len(entries) == 1 else f"{len(entries)} child runs"
-        return await self._ends(entries, what, stop_at_failure=stop_at_failure)
+        with self._a_step():
+            return await self._ends(entries, what, stop_at_failure=stop_at_failure)
+
+    @contextmanager
+    def _a_step(self) -> Iterator[None]:
+        """The function waits for something of ours; as many branches of it as there are steps under way."""
+        self._under_way += 1
+        try:
+            yield
+        finally:
+            self._under_way -= 1
 
     async def _spawn(self, requests: Sequence[TriggerWorkflowRequest]) -> list[DurableSpawnResult]:
         spawned: list[DurableSpawnResult] = []
@@ -340,7 +373,7 @@ class Invocation:
         elif answer.HasField("trigger_runs_ack"):
             for run in answer.trigger_runs_ack.run_entries:
                 self._entry((run.branch_id, run.node_id))
-        if self._request is not None:
+        if self._request is not None and self._request.is_answered_by(answer):
             self._request.resolve(answer)
         elif answer.HasField("eviction_ack"):
             # Its request had been given up; the engine has evicted the run nevertheless.
@@ -366,11 +399,7 @@ class Invocation:
             return
         self.highest_order = max(self.highest_order, message.satisfied_order)
         error = message.error_message if message.is_failure else None
-        completion = Completion(message.payload, error)
-        if self.evicting:
-            self._held.append((entry, completion))
-        elif not entry.done.done():
-            entry.done.set_result(completion)
+        self._hand_over.put(entry.done, Completion(message.payload, error))
 
     def lost(self) -> None:
         """The stream broke."""
@@ -394,6 +423,8 @@ class Invocation:
             if self.waiting_since is None:
                 return False
             self.evicting = True
+            # What comes meanwhile is held back: code that is about to be cancelled should not run on for a moment.
+            self._hand_over.hold()
             try:
                 message = pb.DurableTaskEvictInvocationRequest(
                     invocation_count=self.count, durable_task_external_id=self.task_id, reason=reason
@@ -402,11 +433,7 @@ class Invocation:
                 self.evicted()
             finally:
                 self.evicting = False
-                # What came meanwhile was held back: code that is about to be cancelled should not run on for a moment.
-                held, self._held = self._held, []
-                for entry, completion in held:
-                    if not entry.done.done():
-                        entry.done.set_result(completion)
+                self._hand_over.release()
         return True
 
     def evicted(self) -> None:
@@ -421,6 +448,7 @@ class Invocation:
             return
         self.ended = True
         self._stream.forget(self)
+        self._hand_over.close()
         for entry in self._entries.values():
             entry.done.cancel()
         if self._request is not None:

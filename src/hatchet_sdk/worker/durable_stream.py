@@ -80,7 +80,13 @@ class DurableStream:
         return (invocation for by_count in self._invocations.values() for invocation in by_count.values())
 
     def add(self, invocation: Invocation) -> None:
-        """An invocation begins; the first one opens the stream."""
+        """An invocation begins; the first one opens the stream.
+
+        An older one of the same task that still runs here was given up by the engine, or it would not come again.
+        """
+        by_count = self._invocations.get(invocation.task_id, {})
+        for count in [count for count in by_count if count < invocation.count]:
+            by_count[count].evicted()
         self._invocations.setdefault(invocation.task_id, {})[invocation.count] = invocation
         if self._serving is None:
             self._serving = self._loop.create_task(self._serve(), name="hatchet-durable")

@@ -162,6 +162,7 @@ class Life:
             link=connection,
             slots=self._slot_config.get(SlotType.DURABLE.value, 0),
             engine_version=self._engine_version,
+            main_loop=self._main_loop,
             has_stream=registration.has_durable_stream(self._engine_version),
             on_evicted=lambda key: self._attempts.evicted(key),
         )
@@ -217,9 +218,11 @@ class Life:
         """
         logger.info("worker %s stops: no new tasks, waiting for %d running", self._name, len(self._attempts))
         self._reports.stopping()
-        self._durables.stopping()
         loop = asyncio.get_running_loop()
-        if await loop.run_in_executor(None, pause_worker, self._config, connection.worker_id):
+        is_paused = await loop.run_in_executor(None, pause_worker, self._config, connection.worker_id)
+        # After the pause: what is evicted must not come back to this worker.
+        self._durables.stopping()
+        if is_paused:
             await self._drained()
         # Without the pause new tasks would keep coming, and a busy worker would never end.
         await connection.unsubscribe()

@@ -22,7 +22,7 @@ def counts(ctx: DurableContext) -> dict[str, int]:
 @hatchet.durable_task(name="evicted-listener", input_validator=Text, execution_timeout=EVER, eviction_policy=SOON)
 async def evicted_listener(input: Text, ctx: DurableContext) -> dict[str, Any]:
     now = await ctx.aio_now()
-    add_line(input.text, now=now.isoformat(), **counts(ctx))
+    add_line(f"evicted-{input.text}", now=now.isoformat(), **counts(ctx))
     event = await ctx.aio_wait_for_event(f"evicted:{input.text}")
     return {"event": event, "now": now.isoformat(), **counts(ctx)}
 
@@ -74,7 +74,7 @@ async def evicted_branches(input: Text, ctx: DurableContext) -> dict[str, Any]:
 async def moves(input: Text, ctx: DurableContext) -> dict[str, Any]:
     """Waits for an event; its workers are stopped and killed meanwhile."""
     now = await ctx.aio_now()
-    add_line(input.text, worker=ctx.worker_id, **counts(ctx))
+    add_line(f"moves-{input.text}", worker=ctx.worker_id, **counts(ctx))
     event = await ctx.aio_wait_for_event(f"moves:{input.text}")
     return {"event": event, "now": now.isoformat(), "worker": ctx.worker_id, **counts(ctx)}
 
