@@ -165,9 +165,7 @@ async def test_d_13_22_priority_is_honoured(one: Instance) -> None:
 
 async def test_d_13_22_the_desired_worker_of_a_sticky_child_is_honoured(one: Instance) -> None:
     task = TaskDefinition(readable_id="loyal", action="loyal:run")
-    await one.engine.registration.put(
-        TENANT, WorkflowDefinition(name="loyal", tasks=(task,), sticky=Sticky.HARD)
-    )
+    await one.engine.registration.put(TENANT, WorkflowDefinition(name="loyal", tasks=(task,), sticky=Sticky.HARD))
     worker, action = await parent(one)
     helper, other = await one.worker("loyal"), await one.worker("loyal", is_open=False)
     [run] = await spawn(worker, action, child(action, "loyal", child_index=2, desired_worker=other.id))

@@ -13,7 +13,13 @@ from hatchet.core.definitions import StoredVersion
 from hatchet.core.durable_messages import EntryRef, SpawnAck, SpawnRequest
 from hatchet.core.messages import TriggerItem, WorkerRegistration
 from hatchet.core.statuses import RunStatus
-from hatchet.engine import leases
+from hatchet.engine import durable_streams, leases
+
+
+@pytest.fixture(autouse=True)
+def no_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An eviction right behind an answer restores nothing by itself."""
+    monkeypatch.setattr(durable_streams, "SOON_SECONDS", 3600.0)
 
 
 def step(*parents: str, **options: Any) -> dict[str, Any]:
@@ -34,11 +40,7 @@ async def invoked(worker: DurableWorker, readable_id: str, invocation: int = 1) 
     """Wait for that invocation of the step of that name."""
 
     def find() -> list[Action]:
-        return [
-            one
-            for one in worker.worker.starts
-            if (one.readable_id, one.invocation) == (readable_id, invocation)
-        ]
+        return [one for one in worker.worker.starts if (one.readable_id, one.invocation) == (readable_id, invocation)]
 
     return (await until(find, f"invocation {invocation} of {readable_id} arrives"))[0]
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 import pytest
 from durable_worker import DurableWorker, hears, retried, serving, sleeps, started
-from engine_fixture import Instance
+from engine_fixture import Instance, World
 from engine_worker import TENANT, Action, until
 
 from hatchet.core.durable_messages import (
@@ -24,6 +23,12 @@ from hatchet.core.statuses import RunStatus
 from hatchet.engine import durable_streams
 
 
+@pytest.fixture(autouse=True)
+def no_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is to be restored soon stays evicted: everything else has to restore at once."""
+    monkeypatch.setattr(durable_streams, "SOON_SECONDS", 3600.0)
+
+
 async def restore(one: Instance, action: Action) -> None:
     """Somebody asks for the task to go on."""
     await one.engine.evicting.requeue(TENANT, action.task_id, "a test")
@@ -37,7 +42,9 @@ async def evicted(worker: DurableWorker, action: Action) -> None:
 
 async def counts(one: Instance, action: Action) -> list[int]:
     """Invocations of the task's entries."""
-    rows = await one.rows("SELECT invocation FROM durable_entry WHERE task_id = $1 ORDER BY branch, node", action.task_id)
+    rows = await one.rows(
+        "SELECT invocation FROM durable_entry WHERE task_id = $1 ORDER BY branch, node", action.task_id
+    )
     return [row["invocation"] for row in rows]
 
 
@@ -295,8 +302,6 @@ async def test_d_17_15_b_beside_open_entries_it_goes_on_after_a_while(
     one: Instance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """D-18.9: the TypeScript bulk test looks for the eviction every two seconds."""
-    paused = asyncio.Event()
-    monkeypatch.setattr(durable_streams, "asyncio", _Paused(paused))
     worker = await serving(one)
     action = await started(worker)
     first = await worker.wait(action, hears("first"))
@@ -306,20 +311,47 @@ async def test_d_17_15_b_beside_open_entries_it_goes_on_after_a_while(
     await evicted(worker, action)
     await one.watched()
     assert (await one.details(action.task_id)).is_evicted
-    paused.set()
+    await restore(one, action)
+    monkeypatch.setattr(durable_streams, "SOON_SECONDS", 0.05)
     again = await worker.invocation(action.task_id, 2)
-    assert again.retry_count == 0
+    await worker.wait(again, hears("first"))
+    second = await worker.wait(again, hears("second"))
+    await one.push("second")
+    await worker.result(second)
+    await worker.evict(again)
+    await worker.invocation(action.task_id, 3)
 
 
-class _Paused:
-    """A clock that stands still until the test says so."""
+async def test_d_17_15_b_the_moment_belongs_to_one_eviction(one: Instance) -> None:
+    """What was to be restored soon and went on earlier is not restored after its next eviction."""
+    worker = await serving(one)
+    action = await started(worker)
+    first = await worker.wait(action, hears("first"))
+    await worker.wait(action, hears("second"))
+    await one.push("first")
+    await worker.result(first)
+    await evicted(worker, action)
+    assert list(one.engine.durable_streams._soon) == [action.task_id]
+    await restore(one, action)
+    again = await worker.invocation(action.task_id, 2)
+    await worker.wait(again, hears("first"))
+    assert list(one.engine.durable_streams._soon) == []
 
-    def __init__(self, over: asyncio.Event) -> None:
-        self._over = over
 
-    async def sleep(self, seconds: float) -> None:
-        assert seconds == durable_streams.SOON_SECONDS
-        await self._over.wait()
+async def test_d_17_15_b_an_instance_that_stops_restores_at_once(world: World) -> None:
+    one = await world.engine()
+    worker = await serving(one)
+    action = await started(worker)
+    first = await worker.wait(action, hears("first"))
+    await worker.wait(action, hears("second"))
+    await one.push("first")
+    await worker.result(first)
+    await evicted(worker, action)
+    await worker.worker.fall_silent()
+    await one.stop()
+    two = await world.engine()
+    await worker.worker.open(two)
+    await worker.invocation(action.task_id, 2)
 
 
 async def test_d_17_15_b_something_else_restores_it_earlier(one: Instance) -> None:

@@ -10,9 +10,16 @@ from engine_worker import TENANT, Action, until
 from hatchet.core.durable_messages import EntryRef, LogLine, MemoRequest, Refused, WaitRequest
 from hatchet.core.errors import FailedPrecondition, NotFound
 from hatchet.core.statuses import RunStatus
+from hatchet.engine import durable_streams
 
 UNKNOWN = "707d0855-80ab-4e1f-a156-f1c4546cbf00"
 DURATIONS = ("1ms", "2ms", "3ms")
+
+
+@pytest.fixture(autouse=True)
+def no_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An eviction right behind an answer restores nothing by itself."""
+    monkeypatch.setattr(durable_streams, "SOON_SECONDS", 3600.0)
 
 
 async def branch(one: Instance, action: Action, node: int, of: int = 1) -> int:
@@ -81,8 +88,10 @@ async def test_d_22_1_a_replay_of_a_completed_run_answers_from_the_log(one: Inst
     await done(worker, again)
     assert await lines(one, action) == before
     assert len(helper.starts) == 1
-    orders = [[one.order for one in worker.completions if one.order and one.ref.invocation == n] for n in (1, 2)]
-    assert orders == [[1, 2, 3], [1, 2, 3]]
+    for invocation in (1, 2):
+        found = [(one.order, one.ref.node) for one in worker.completions if one.ref.invocation == invocation]
+        # D-15.5: one may come twice.
+        assert list(dict.fromkeys(one for one in found if one[0])) == [(1, 1), (2, 2), (3, 4)]
     await one.empty()
 
 
@@ -135,9 +144,10 @@ async def test_d_9_7_a_replay_of_a_cancelled_run_keeps_the_deadlines(one: Instan
     again = await worker.invocation(action.task_id, 2)
     assert again.retry_count == 1
     await worker.result(await worker.wait(again, sleeps("1ms")))
-    await worker.result(await worker.wait(again, sleeps("100s")))
+    passed = await worker.wait(again, sleeps("100s"))
     longer = await worker.wait(again, sleeps("1000s"))
     group = await worker.wait(again, hears("a", "h"), sleeps("9h", "h"), hears("b"))
+    await worker.result(passed)
     # D-8.10: its partial result is kept.
     await one.push("b", '{"n":2}')
     assert await worker.result(group) == {"CREATE": {"a": [{"n": 1}], "b": [{"n": 2}]}}

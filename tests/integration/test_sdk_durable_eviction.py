@@ -332,10 +332,15 @@ def test_d_4_1_a_late_answer_is_not_taken_for_another(
 ) -> None:
     monkeypatch.setattr(durable_invocation, "EVICTION_ACK_SECONDS", 0.05)
 
+    ended: list[int] = []
+
     async def task(input: Number, ctx: DurableContext) -> dict[str, Any]:
-        if ctx.invocation_count == 1:
-            await ctx.aio_wait_for_event("go")
-        return {"memo": await ctx.aio_memo(int)}
+        try:
+            if ctx.invocation_count == 1:
+                await ctx.aio_wait_for_event("go")
+            return {"memo": await ctx.aio_memo(int)}
+        finally:
+            ended.append(ctx.invocation_count)
 
     fake.swallow |= {"evict_invocation", "memo"}
     with running(durable_worker(hatchet, task, policy=AT_ONCE)):
@@ -348,6 +353,8 @@ def test_d_4_1_a_late_answer_is_not_taken_for_another(
             durable_task_external_id=action.task_run_external_id, invocation_count=1
         )
         fake.say(pb.DurableTaskResponse(eviction_ack=ack))
+        fake.wait_for(lambda: ended == [1], "the invocation ends")
+        assert fake.asked("complete_memo") == []
         fake.swallow.clear()
         fake.log_of(action).entries.clear()
         fake.next_invocation(action)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from typing import Any
 
@@ -46,8 +47,10 @@ def test_d_2_1_the_stream_is_opened_by_the_first_durable_task(fake: FakeDurable,
 
 @pytest.mark.parametrize("end", ENDS)
 def test_d_2_8_it_comes_back_after_every_end_and_waits_survive(
-    fake: FakeDurable, hatchet: Hatchet, end: StatusCode
+    fake: FakeDurable, hatchet: Hatchet, end: StatusCode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # Only the status behind the registration can tell.
+    monkeypatch.setattr(durable_stream, "STATUS_SECONDS", 3600.0)
     with running(durable_worker(hatchet, _wait_for_go)):
         action = fake.start_durable("task:task")
         fake.wait_for(lambda: _listed(fake), "the wait is listed")
@@ -276,16 +279,35 @@ def test_a_cancellation_ends_the_wait_of_a_function_that_is_not_async(fake: Fake
     assert set(fake.events(action)) <= {"STARTED"}
 
 
-def test_a_second_start_of_an_attempt_that_has_ended_is_ignored(fake: FakeDurable, hatchet: Hatchet) -> None:
-    ran: list[int] = []
+def test_d_4_1_a_step_that_nobody_awaits_any_more_is_answered_before_the_next(
+    fake: FakeDurable, hatchet: Hatchet
+) -> None:
+    asked, given_up = threading.Event(), threading.Event()
 
-    async def task(input: Number, ctx: DurableContext) -> None:
-        ran.append(ctx.invocation_count)
+    async def task(input: Number, ctx: DurableContext) -> dict[str, Any]:
+        first = asyncio.create_task(ctx.aio_sleep_for("1h"))
+        await asyncio.to_thread(asked.wait, 60)
+        first.cancel()
+        second = asyncio.create_task(ctx.aio_sleep_for("1ms"))
+        await asyncio.sleep(0)
+        given_up.set()
+        return {"slept": (await second).duration.total_seconds()}
 
-    with running(durable_worker(hatchet, task)):
+    async def other(input: Number, ctx: DurableContext) -> dict[str, Any]:
+        return {"memo": await ctx.aio_memo(int)}
+
+    other_task = hatchet.durable_task(name="other", input_validator=Number)(other)
+    fake.swallow.add("wait_for")
+    with running(durable_worker(hatchet, task, other_task)):
         action = fake.start_durable("task:task")
-        output_of(fake, action)
-        fake.send(action)
-        fake.next_invocation(action)
-        fake.wait_for(lambda: fake.events(action).count("COMPLETED") == 2, "the next invocation ends")
-    assert ran == [1, 2]
+        fake.wait_for(lambda: fake.asked("wait_for"), "the first sleep is asked for")
+        asked.set()
+        assert given_up.wait(60)
+        # What another task asks for comes behind whatever the first has asked for by now.
+        output_of(fake, fake.start_durable("other:other"))
+        unanswered = fake.asked("wait_for")
+        fake.swallow.clear()
+        for message in unanswered:
+            fake._loop.call_soon_threadsafe(fake._step, "wait_for", message)
+        assert output_of(fake, action) == {"slept": 0.001}
+    assert len(fake.asked("wait_for")) == 2

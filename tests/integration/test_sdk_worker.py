@@ -11,6 +11,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from grpc import StatusCode
 
 from fakes.fake_dispatcher import FakeDispatcher
 from fakes.worker_world import JOIN_SECONDS, Number, double, running, sync_double, worker_of
@@ -222,3 +223,37 @@ def test_a_task_can_cancel_itself(fake: FakeDispatcher, hatchet: Hatchet) -> Non
     asked = {request.external_ids[0] for request in fake.requests("CancelTasks")}
     assert asked == {action.task_run_external_id for action in actions}
     assert "COMPLETED" not in fake.events()
+
+
+def test_a_start_that_comes_again_after_the_end_is_ignored(fake: FakeDispatcher, hatchet: Hatchet) -> None:
+    ran: list[str] = []
+
+    async def task(input: Number, ctx: Context) -> None:
+        ran.append(ctx.task_run_id)
+
+    worker = worker_of(hatchet, task=task)
+    with running(worker):
+        action = fake.start_task("task:task")
+        fake.terminal(action)
+        fake.wait_for(lambda: worker._life is not None and not len(worker._life._attempts), "the report was answered")
+        fake.send(action)
+        other = fake.start_task("task:task")
+        fake.terminal(other)
+    assert ran == [action.task_run_external_id, other.task_run_external_id]
+
+
+def test_an_attempt_whose_report_was_refused_may_start_again(fake: FakeDispatcher, hatchet: Hatchet) -> None:
+    ran: list[str] = []
+
+    async def task(input: Number, ctx: Context) -> None:
+        ran.append(ctx.task_run_id)
+
+    fake.fail("SendStepActionEvent", StatusCode.INVALID_ARGUMENT)
+    worker = worker_of(hatchet, task=task)
+    with running(worker):
+        action = fake.start_task("task:task")
+        fake.wait_for(lambda: "SendStepActionEvent failed" in fake.calls, "the report is refused")
+        fake.wait_for(lambda: worker._life is not None and not len(worker._life._attempts), "the report was given up")
+        fake.send(action)
+        fake.terminal(action)
+    assert len(ran) == 2

@@ -31,6 +31,7 @@ from hatchet.core.durable_paths import Paths, branched
 from hatchet.core.durable_waits import WaitCondition, described
 
 __all__ = [
+    "MOST_COMPUTATIONS",
     "MOST_ENTRIES",
     "PATIENCE_SECONDS",
     "ROOT",
@@ -65,6 +66,8 @@ MOST_PAUSE_SECONDS = 50.0
 UNDER_WAY_SECONDS = 0.5
 """How long an answer or a completion may be on its way to a worker and into its code, and the next request on its way
 back (D-17.15). Less than the second after which workers evict at the earliest, so that restoring comes to an end."""
+MOST_COMPUTATIONS = 10
+"""In how many invocations a memo without a value brings its evicted task back: its function may fail every time."""
 STALLED_SECONDS = 60.0
 """How long a completion may be held back because another one was never asked for (D-15.10)."""
 
@@ -365,6 +368,11 @@ class DurableLog:
                 return entry
         return None
 
+    def skip_unasked(self) -> None:
+        """Completions of operations that the code does not ask for any more hold others back no longer (D-14.11)."""
+        self._sent.update(entry.key for entry in self._released[self._next :] if entry.key not in self._requested)
+        self._skip_sent()
+
     def after_eviction(self, now: float | None = None) -> Restore:
         """What the worker cannot have used of this invocation, which was just evicted (D-17.15).
 
@@ -469,8 +477,9 @@ class DurableLog:
         return release is not None and release.invocation == self.invocation and release.tip == self.tip
 
     def _was_computing(self, entry: Entry) -> bool:
-        """Whether this invocation began to compute a memo that has no value yet. Once per memo, so it cannot loop."""
-        return entry.kind is EntryKind.MEMO and entry.result is None and entry.invocation == self.invocation
+        """Whether this invocation may have been computing the value of a memo."""
+        is_without = entry.kind is EntryKind.MEMO and entry.result is None
+        return is_without and self.invocation - entry.invocation < MOST_COMPUTATIONS
 
     def _was_in_use(self, entry: Entry) -> bool:
         """Whether an evicted invocation may have owed something to this entry, or the other way round."""

@@ -7,6 +7,7 @@ D-2.6). What an entry waits for is the tenant's owner's to know (:mod:`hatchet.e
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
@@ -129,7 +130,11 @@ class DurableStreams(Loop):
         )
         self._chains: dict[str, _Chain] = {}
         self._walks: dict[str, Walk] = {}
+        self._soon: dict[str, tuple[asyncio.TimerHandle, OfTask, str]] = {}
+        """Evicted tasks that are to be restored in a moment (D-17.15)."""
         self._looked_at: dict[Place, float] = {}
+        self._stalled: dict[str, tuple[int, float]] = {}
+        """By task id the invocation that was ended because a completion was held back for ever, and when."""
         self._looks: Batcher[tuple[OfTask, Key], Result | None] = Batcher("durable-results-of", self._look)
         self._background = Background("durable")
         bus.on("durable_waits", self._heard_waits)
@@ -159,7 +164,9 @@ class DurableStreams(Loop):
         self._queue(task_id, partial(self._answer, session, task_id, request))
 
     async def drain(self) -> None:
-        """Wait for what is under way."""
+        """Wait for what is under way; what was to be restored soon is restored now."""
+        for _, of, cause in list(self._soon.values()):
+            self._restore_now(of, cause)
         await self._background.settle()
         await self._looks.drain()
 
@@ -170,10 +177,12 @@ class DurableStreams(Loop):
         for one in news:
             by_task.setdefault(one.task_id, []).append(one)
         for task_id, of_task in by_task.items():
+            walk = self._walks.get(task_id)
             # A log that is being read may have been read before the result was written.
-            if task_id in self._walks or task_id in self._chains:
+            if walk is not None or task_id in self._chains:
                 self._queue(task_id, partial(self._came, task_id, of_task))
-            elif self._bus.has_peers:
+            if self._bus.has_peers and (walk is None or walk.session.is_closed):
+                # The worker may have come back at another instance.
                 elsewhere.append(task_id)
         if elsewhere:
             self._bus.publish_ids("durable_results", elsewhere, tenant=tenant_id)
@@ -189,6 +198,8 @@ class DurableStreams(Loop):
         horizon = now - IDLE_SECONDS
         for place in [place for place, at in self._looked_at.items() if at < horizon]:
             del self._looked_at[place]
+        for task_id in [task_id for task_id, (_, at) in self._stalled.items() if at < horizon]:
+            del self._stalled[task_id]
 
     # Requests ---------------------------------------------------------------------------------------------------------
 
@@ -275,6 +286,8 @@ class DurableStreams(Loop):
         if flight.worker_id != session.worker_id:
             raise _Elsewhere(f"invocation {invocation} of the task runs on another worker")
         walk = self._walks.get(task_id)
+        if walk is not None and walk.session is not session and self._may_be_old(walk):
+            walk = None
         if walk is None or walk.invocation != invocation or walk.of.tenant_id != session.tenant_id:
             walk = await self._load(session, flight)
             self._walks[task_id] = walk
@@ -283,6 +296,13 @@ class DurableStreams(Loop):
         walk.session = session
         walk.seen_at = self._clock.now()
         return walk
+
+    def _may_be_old(self, walk: Walk) -> bool:
+        """Whether the worker, back on a new stream, may have walked on at another instance meanwhile.
+
+        Not in the middle of a replay that the rows know of: nobody else can have gone on with that.
+        """
+        return self._bus.has_peers and not (walk.has_begun and walk.log.is_replaying)
 
     async def _flight(self, tenant_id: str, task_id: str) -> Flight:
         known = self._flights.get(task_id)
@@ -299,6 +319,7 @@ class DurableStreams(Loop):
     async def _load(self, session: DurableSession, flight: Flight) -> Walk:
         of = OfTask(flight.tenant_id, flight.task.id)
         invocation = flight.task.invocation
+        self._goes_on(of.task_id)
         is_first, flight.is_walking = not flight.is_walking, True
         if invocation == 1 and is_first and flight.sent_on is not None and not self._bus.has_peers:
             # Nobody else can have served it: its log is empty.
@@ -336,7 +357,11 @@ class DurableStreams(Loop):
         session.push(ack)
         self._walks.pop(task_id, None)
         if is_evicted:
-            await self._look_after_eviction(walk)
+            try:
+                await self._look_after_eviction(walk)
+            except HatchetError as error:
+                # The request is answered; the owner looks at the rows in a while.
+                log.warning("could not look at an evicted task", task=task_id, error=error.message)
 
     async def _look_after_eviction(self, walk: Walk) -> None:
         """A result that came together with the eviction was not used by the worker (D-17.15)."""
@@ -348,11 +373,19 @@ class DurableStreams(Loop):
         if restore is Restore.NOW:
             await self._evicting.restore(walk.of.tenant_id, [walk.of.task_id], cause)
         else:
-            self._background.spawn(self._restore_soon(walk.of, cause))
+            self._goes_on(walk.of.task_id)
+            timer = asyncio.get_running_loop().call_later(SOON_SECONDS, self._restore_now, walk.of, cause)
+            self._soon[walk.of.task_id] = timer, walk.of, cause
 
-    async def _restore_soon(self, of: OfTask, cause: str) -> None:
-        await asyncio.sleep(SOON_SECONDS)
-        await self._evicting.restore(of.tenant_id, [of.task_id], cause)
+    def _restore_now(self, of: OfTask, cause: str) -> None:
+        self._goes_on(of.task_id)
+        self._background.spawn(self._evicting.restore(of.tenant_id, [of.task_id], cause))
+
+    def _goes_on(self, task_id: str) -> None:
+        """The eviction after which the task was to be restored soon is over."""
+        waiting = self._soon.pop(task_id, None)
+        if waiting is not None:
+            waiting[0].cancel()
 
     def _not_current(
         self, session: DurableSession, task_id: str, invocation: int, request: Request, elsewhere: _Elsewhere
@@ -428,6 +461,13 @@ class DurableStreams(Loop):
             await self._walking.release(walk)
         except Overtaken:
             self._walks.pop(walk.of.task_id, None)
+            await self._release_anew(walk)
+
+    async def _release_anew(self, old: Walk) -> None:
+        """Another instance has handed over meanwhile: what is left is decided by the rows."""
+        with contextlib.suppress(_Elsewhere, NotFound, Overtaken):
+            walk = await self._walk(old.session, old.of.task_id, old.invocation)
+            await self._walking.release(walk)
 
     async def _repair(self, walk: Walk, keys: Sequence[Key], now: float) -> None:
         """The poll behind the news of results (D-15.9)."""
@@ -461,8 +501,15 @@ class DurableStreams(Loop):
         return [found.get((of.task_id, *key)) for of, key in wanted]
 
     async def _unstall(self, walk: Walk) -> None:
-        """D-15.10."""
-        flight = self._flights.get(walk.of.task_id)
+        """D-15.10; what the invocation after that does not ask for either is not waited for again (D-14.11)."""
+        task_id = walk.of.task_id
+        before, _ = self._stalled.get(task_id, (0, 0.0))
+        if before == walk.invocation - 1:
+            walk.log.skip_unasked()
+            await self._release(walk)
+            return
+        self._stalled[task_id] = walk.invocation, self._clock.now()
+        flight = self._flights.get(task_id)
         reason = "ordered completion release stalled: an operation of an earlier invocation was not asked for again"
         if flight is None or flight.task.invocation != walk.invocation:
             return

@@ -442,7 +442,9 @@ class DurableWaits:
             if known is None:
                 continue
             for entry in _open_entries(rows):
-                if entry.key not in known:
+                if entry.key in known:
+                    self.look_again(known[entry.key])
+                else:
                     waiting = Waiting(task_id, entry)
                     waiting.matches = rows.matches.get(entry.key, {})
                     self._register(waiting)
@@ -458,6 +460,7 @@ class DurableWaits:
                 ended.append((waiting, Result(max(met.at, waiting.created_at), met.payload)))
             else:
                 self._begin(waiting)
+                self.look_again(waiting)
         self._end(ended)
 
     async def _catch_up(self, fresh: Sequence[Waiting]) -> None:

@@ -119,7 +119,7 @@ class Walking:
         entry = self._entry(walk, step, EntryKind.MEMO)
         await self._append(walk, entry)
         if request.payload is not None:
-            await self._memoize(walk, entry, request.payload)
+            entry.result = await self._memoized(walk, entry, request.payload)
         walk.log.took(entry)
         walk.session.push(MemoAck(walk.ref(entry.key), existed=False))
         self._tell_memo(walk, entry)
@@ -129,7 +129,7 @@ class Walking:
         entry = walk.log.get(request.ref.branch, request.ref.node)
         if entry is None or entry.kind is not EntryKind.MEMO or entry.result is not None:
             return
-        await self._memoize(walk, entry, request.payload)
+        walk.log.satisfied(*entry.key, await self._memoized(walk, entry, request.payload))
         self._tell_memo(walk, entry)
 
     async def wait(self, walk: Walk, request: WaitRequest) -> None:
@@ -238,11 +238,11 @@ class Walking:
         if not await self._writes.entry(walk.of, entry):
             raise Overtaken
 
-    async def _memoize(self, walk: Walk, entry: Entry, payload: str) -> None:
+    async def _memoized(self, walk: Walk, entry: Entry, payload: str) -> Result:
         result = Result(self._clock.now(), payload)
         if not await self._writes.outcome(NewOutcome(walk.of, entry.key, result)):
             raise Overtaken
-        entry.result = result
+        return result
 
     async def _spawned(self, walk: Walk, fresh: Sequence[tuple[New, TriggerItem, Child]]) -> dict[int, Entry]:
         """The new children's entries by node, committed with their runs."""

@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from pydantic_core import from_json
@@ -20,6 +19,7 @@ from hatchet_contracts.v1 import dispatcher_pb2 as pb
 from hatchet_sdk.context.durable_log import Completion, DurableSpawnResult, Memo
 from hatchet_sdk.exceptions import DurableOperationError, NonDeterminismError
 from hatchet_sdk.run.trigger import chunks
+from hatchet_sdk.worker.durable_requests import Entry, EntryKey, Request
 from hatchet_sdk.worker.hand_over import HandOver
 
 if TYPE_CHECKING:
@@ -45,68 +45,6 @@ LOST = (
     "the connection to the engine broke during a step of this task, and whether the step is recorded is not known."
     " Asked for again it would be recorded twice, so this attempt ends; a retry goes on from the log"
 )
-
-ANSWERS = {
-    "memo": "memo_ack",
-    "trigger_runs": "trigger_runs_ack",
-    "wait_for": "wait_for_ack",
-    "evict_invocation": "eviction_ack",
-}
-"""D-3.18."""
-
-EntryKey = tuple[int, int]
-
-
-@dataclass(slots=True, eq=False)
-class Entry:
-    """An entry of the log that has a result or will have one."""
-
-    key: EntryKey
-    done: asyncio.Future[Completion]
-
-
-@dataclass(slots=True, eq=False)
-class Request:
-    """A request on its way, and its answer.
-
-    ``on_stream`` says that it left, ``is_lost`` that it left and nobody knows what became of it.
-    """
-
-    message: pb.DurableTaskRequest
-    seconds: float
-    answer: asyncio.Future[pb.DurableTaskResponse]
-    on_stream: bool = False
-    is_lost: bool = False
-    _timer: asyncio.TimerHandle | None = field(default=None, repr=False)
-
-    def leaves(self, loop: asyncio.AbstractEventLoop) -> None:
-        """It is being written: from now on nobody knows whether the engine has it."""
-        self.on_stream = True
-        self._timer = loop.call_later(self.seconds, self._expired)
-
-    def resolve(self, answer: pb.DurableTaskResponse | Exception) -> None:
-        """Its answer, or why there is none."""
-        if self._timer is not None:
-            self._timer.cancel()
-        if self.answer.done():
-            return
-        if isinstance(answer, Exception):
-            self.answer.set_exception(answer)
-        else:
-            self.answer.set_result(answer)
-
-    def is_answered_by(self, answer: pb.DurableTaskResponse) -> bool:
-        """Whether that is the answer to such a request, and not the late one to a request that was given up."""
-        asked = self.message.WhichOneof("message") or ""
-        return ANSWERS[asked] == (answer.WhichOneof("message") or "")
-
-    def lose(self, reason: str) -> None:
-        """Its answer will not come."""
-        self.is_lost = True
-        self.resolve(DurableOperationError(reason))
-
-    def _expired(self) -> None:
-        self.lose(f"the engine did not answer a step of this task within {self.seconds:g} s")
 
 
 class Sender(Protocol):

@@ -21,7 +21,8 @@ from grpc import StatusCode
 
 from hatchet_contracts.v1 import dispatcher_pb2 as pb
 from hatchet_sdk.wire.calls import Calls
-from hatchet_sdk.worker.durable_invocation import Entry, EntryKey, Invocation, Request
+from hatchet_sdk.worker.durable_invocation import Invocation
+from hatchet_sdk.worker.durable_requests import Entry, EntryKey, Request
 
 if TYPE_CHECKING:
     from hatchet_sdk.wire.errors import EngineError

@@ -58,7 +58,8 @@ CREATE TABLE durable_result (
     PRIMARY KEY (tenant_id, task_id, branch, node)
 ) PARTITION BY RANGE (task_id);
 
--- When a completion was first handed over: its place in the satisfied order, and how far the log had come by then.
+-- When a completion was first handed over on a branch: its place in the satisfied order, and how far the log had come by
+-- then.
 CREATE TABLE durable_release (
     tenant_id        uuid NOT NULL,
     task_id          uuid NOT NULL,
@@ -68,7 +69,7 @@ CREATE TABLE durable_release (
     satisfied_order  integer NOT NULL,
     tip              integer NOT NULL,
     invocation       integer NOT NULL,
-    PRIMARY KEY (tenant_id, task_id, branch, node),
+    PRIMARY KEY (tenant_id, task_id, branch, node, order_branch),
     UNIQUE (tenant_id, task_id, order_branch, satisfied_order)
 ) PARTITION BY RANGE (task_id);
 
