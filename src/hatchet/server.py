@@ -391,7 +391,7 @@ class Engine:
             evicting=self.evicting,
             replay=self.replay,
             clock=clock,
-            forget=self.durable_streams.forget,
+            branched=self.durable_streams.branched,
             entries_added=self.durable_streams.entries_added,
         )
         self.durable = Durable(self.durable_streams, records)

@@ -105,7 +105,7 @@ class DurableWorker:
 
         def find() -> Response | None:
             for one in self.heard[before:]:
-                if isinstance(one, Acks) and _about(one) == (task_id, invocation):
+                if isinstance(one, Acks) and about(one) == (task_id, invocation):
                     return one
             return None
 
@@ -205,7 +205,8 @@ def _count(action: Action) -> int:
     return action.invocation
 
 
-def _about(response: Response) -> tuple[str, int]:
+def about(response: Response) -> tuple[str, int]:
+    """The task and the invocation that a response is for."""
     if isinstance(response, (MemoAck, WaitAck, Refused, EntryCompleted)):
         return response.ref.task_id, response.ref.invocation
     return response.task_id, response.invocation

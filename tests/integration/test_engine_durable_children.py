@@ -8,14 +8,14 @@ import orjson
 import pytest
 from durable_worker import DurableWorker, retried, serving, sleeps, started
 from engine_fixture import Instance
-from engine_worker import TENANT, Action, Worker, until
+from engine_worker import TENANT, Worker, until
 
 from hatchet.core.definitions import Idempotency, TaskDefinition, WorkflowDefinition
 from hatchet.core.durable_messages import EntryCompleted, EntryRef, Refused, SpawnAck, SpawnedRun, SpawnRequest
 from hatchet.core.labels import Comparator, DesiredLabel
-from hatchet.core.messages import TriggerItem, WorkerRegistration
-from hatchet.core.statuses import RunStatus
+from hatchet.core.messages import Action, TriggerItem, WorkerRegistration
 from hatchet.core.rules import Sticky
+from hatchet.core.statuses import RunStatus
 
 
 def child(action: Action, name: str = "child", **fields: Any) -> TriggerItem:

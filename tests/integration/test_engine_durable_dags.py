@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from durable_worker import DurableWorker, hears, sleeps
 from engine_fixture import Instance, World
-from engine_worker import TENANT, Action, Worker, until
+from engine_worker import TENANT, Worker, until
 
 from hatchet.core.definitions import StoredVersion
 from hatchet.core.durable_messages import EntryRef, SpawnAck, SpawnRequest
-from hatchet.core.messages import TriggerItem, WorkerRegistration
+from hatchet.core.messages import Action, TriggerItem, WorkerRegistration
 from hatchet.core.statuses import RunStatus
 from hatchet.engine import durable_streams, leases
 

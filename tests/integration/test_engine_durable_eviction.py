@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from durable_worker import DurableWorker, hears, retried, serving, sleeps, started
 from engine_fixture import Instance, World
-from engine_worker import TENANT, Action, until
+from engine_worker import TENANT, until
 
 from hatchet.core.durable_messages import (
     EntryRef,
@@ -19,6 +19,7 @@ from hatchet.core.durable_messages import (
     WaitRequest,
 )
 from hatchet.core.errors import NotFound
+from hatchet.core.messages import Action
 from hatchet.core.statuses import RunStatus
 from hatchet.engine import durable_streams
 

@@ -1,4 +1,4 @@
-"""Durable tasks with several instances: streams elsewhere than their tenant's owner, take-over, restarts (D-20.7, D-29).
+"""Durable tasks with several instances: streams elsewhere than the owner, take-over, restarts (D-20.7, D-29).
 
 What one instance does not hear from another one is repeated by polls, so these tests let no poll help where the rule is
 about the message (D-15.9).
@@ -7,26 +7,38 @@ about the message (D-15.9).
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import itertools
 from collections.abc import Awaitable, Callable
 from math import inf
 
 import asyncpg
+import orjson
 import pytest
 import pytest_asyncio
-from durable_worker import DurableWorker, hears, retried, serving, sleeps, started
+from durable_worker import Answer, DurableWorker, about, hears, retried, serving, sleeps, started
 from engine_fixture import Instance, World
-from engine_worker import TENANT, Action, until
+from engine_worker import TENANT, until
 
 from hatchet.core.durable_messages import (
     EntryRef,
+    EvictionAck,
+    EvictRequest,
+    MemoAck,
     MemoRequest,
+    MemoValue,
     ReceivedOrder,
     Refused,
+    Request,
     ServerEvict,
+    SpawnAck,
+    SpawnRequest,
+    StatusRequest,
     WaitAck,
     WaitRequest,
 )
 from hatchet.core.errors import HatchetError
+from hatchet.core.messages import Action, TriggerItem
 from hatchet.core.statuses import RunStatus
 from hatchet.engine import durable_streams, durable_waits, leases
 
@@ -108,7 +120,7 @@ async def test_d_15_1_waits_memos_and_children_of_a_stream_elsewhere(pair: Pair)
 
 async def test_d_10_7_an_event_right_behind_the_ack_counts(pair: Pair) -> None:
     """Wherever it is pushed, and before the owner knows of the wait."""
-    owner, other = pair
+    _, other = pair
     worker = await serving(other)
     action = await started(worker)
     for number, instance in enumerate(pair * 5):
@@ -176,7 +188,7 @@ async def test_d_18_1_a_result_before_the_owner_heard_of_the_eviction(pair: Pair
     await until(lambda: len(owner.scheduler.durable) == 3, "the owner knows what the task waits for")
     start = await helper.started(run.run_id)
     # The message is on its way while the result is written.
-    heard, owner.scheduler.touched = owner.scheduler.touched, lambda ids: None  # type: ignore[method-assign]
+    heard, owner.scheduler.touched = owner.scheduler.touched, lambda task_ids: None  # type: ignore[method-assign]
     await worker.evict(action)
     if what == "event":
         await other.push("go")
@@ -311,7 +323,7 @@ async def test_d_15_5_what_was_sent_on_a_lost_stream_is_sent_again(world: World)
 
 
 async def test_d_20_7_the_owner_dies_while_tasks_wait_on_their_worker(world: World) -> None:
-    """For a sleep, an event that comes without an owner, a child that ends without an owner; nothing is invoked anew."""
+    """For a sleep, for an event and a child's end that come without an owner; nothing is invoked anew."""
     owner, other = await another(world, await world.engine())
     worker = await serving(other)
     await owner.define("child")
@@ -389,8 +401,6 @@ async def test_d_20_7_the_only_instance_dies_and_the_next_one_goes_on(world: Wor
     await two.push("x", '{"n":3}')
     assert await worker.result(any_of) == {"CREATE": {"x": [{"n": 3}]}}
     # D-28.4: the memo's value comes on another stream than its request.
-    from hatchet.core.durable_messages import MemoValue
-
     worker.say(MemoValue(memo.ref, "7"))
     await worker.completed(memo.ref)
     assert (await worker.wait(action, hears("y"))).node == 4
@@ -507,7 +517,7 @@ async def test_d_13_1_children_of_a_killed_instance_are_neither_lost_nor_doubled
     assert len({start.task_id for start in helper.starts}) == 20
 
 
-# The database -----------------------------------------------------------------------------------------------------------
+# The database ---------------------------------------------------------------------------------------------------------
 
 
 async def cut(world: World) -> None:
@@ -531,7 +541,7 @@ async def insisted(ask: Callable[[], Awaitable[object]]) -> None:
 
 
 async def test_d_29_8_the_database_goes_away_for_a_moment(world: World) -> None:
-    """Sleeps, events and children end all the same; a refused request leaves nothing or one entry, and may be repeated."""
+    """Sleeps, events and children end all the same; a refused request leaves nothing or one entry."""
     one = await world.engine()
     worker = await serving(one, retries=100)
     await one.define("child")
@@ -633,10 +643,207 @@ async def test_d_9_8_many_evicted_sleepers_of_which_some_became_due_while_no_eng
     await until(lambda: len(waits) == 1500, "what is due has its result")
     worker.worker.completes()
     await worker.worker.open(two)
-    begun = lambda: {start.task_id for start in worker.worker.starts if start.invocation == 2}  # noqa: E731
+
+    def begun() -> set[str]:
+        return {start.task_id for start in worker.worker.starts if start.invocation == 2}
+
     await until(lambda: begun() == due, "all that is due goes on")
     for run_id in due:
         await two.ended(run_id, RunStatus.COMPLETED)
     await until(lambda: sum(task.is_evicted for task in two.scheduler.backoff) == 1500, "the others sleep on")
     assert durable_waits.BATCH < 2000
     assert len(begun()) == 500
+
+
+# All of it at once ----------------------------------------------------------------------------------------------------
+
+
+class _Gone(Exception):
+    """This invocation is over, or failed."""
+
+
+class _Code:
+    """A deterministic durable function, run again by each invocation as a client would run it."""
+
+    def __init__(self, worker: DurableWorker) -> None:
+        self.worker = worker
+        self.outputs: dict[str, set[str]] = {}
+        self.computed: dict[tuple[str, str], int] = {}
+        self._running: dict[str, asyncio.Task[None]] = {}
+
+    def start(self, action: Action) -> None:
+        before = self._running.get(action.task_id)
+        if before is not None:
+            before.cancel()
+        self._running[action.task_id] = asyncio.create_task(self._run(action))
+
+    async def stop(self) -> None:
+        for task in self._running.values():
+            task.cancel()
+        await asyncio.gather(*self._running.values(), return_exceptions=True)
+
+    async def _run(self, action: Action) -> None:
+        try:
+            parts = [
+                await self._memo(action, "begin"),
+                await self._waited(action, WaitRequest(action.task_id, self._count(action), (sleeps("30ms"),))),
+                await self._waited(action, WaitRequest(action.task_id, self._count(action), (hears("all"),))),
+                await self._child(action),
+                await self._memo(action, "end"),
+            ]
+            output = orjson.dumps({"parts": parts}).decode()
+        except _Gone:
+            return
+        while True:
+            # A client repeats its report until it is taken.
+            try:
+                await self.worker.worker.complete(action, output)
+            except HatchetError:
+                await asyncio.sleep(0.02)
+            else:
+                self.outputs.setdefault(action.task_id, set()).add(output)
+                return
+
+    async def _memo(self, action: Action, key: str) -> str:
+        ack = await self._asked(MemoRequest(action.task_id, self._count(action), key.encode()), MemoAck)
+        if ack.payload is not None:
+            return str(orjson.loads(ack.payload))
+        place = action.task_id, key
+        self.computed[place] = self.computed.get(place, 0) + 1
+        value = f"{key} of {action.task_id}"
+        self._say(MemoValue(ack.ref, orjson.dumps(value).decode()))
+        return value
+
+    async def _waited(self, action: Action, request: WaitRequest) -> str:
+        return await self._completed((await self._asked(request, WaitAck)).ref)
+
+    async def _child(self, action: Action) -> str:
+        item = TriggerItem(workflow_name="child", parent_task_id=action.task_id, child_index=0)
+        ack = await self._asked(SpawnRequest(action.task_id, self._count(action), (item,)), SpawnAck)
+        [run] = ack.runs
+        return await self._completed(EntryRef(action.task_id, self._count(action), run.branch, run.node))
+
+    async def _completed(self, ref: EntryRef) -> str:
+        """As clients do: wait, and say so again and again; let go of the slot now and then."""
+        for turn in itertools.count(1):
+            self._say(StatusRequest((ref,)))
+            for _ in range(10):
+                for completion in self.worker.completions:
+                    if completion.ref == ref:
+                        assert not completion.is_failure, completion.error
+                        return completion.payload
+                self._check(ref.task_id, ref.invocation)
+                await asyncio.sleep(0.01)
+            if turn % 3 == hash(ref) % 3:
+                await self._asked(EvictRequest(ref.task_id, ref.invocation), EvictionAck)
+                raise _Gone
+        raise AssertionError
+
+    async def _asked(self, request: Request, kind: type[Answer]) -> Answer:
+        """The answer; a refusal or a broken stream fails the attempt, as in a client."""
+        task_id, invocation = request.task_id, request.invocation  # type: ignore[union-attr]
+        before, session = len(self.worker.heard), self.worker.session
+        self._say(request)
+        while True:
+            for answer in self.worker.heard[before:]:
+                if isinstance(answer, Refused | ServerEvict | kind) and about(answer) == (task_id, invocation):
+                    if isinstance(answer, kind):
+                        return answer
+                    assert not (isinstance(answer, Refused) and answer.is_non_determinism), answer
+                    await self._failed(task_id, invocation, is_over=isinstance(answer, ServerEvict))
+            if self.worker.session is not session or session is None:
+                await self._failed(task_id, invocation, is_over=False)
+            await asyncio.sleep(0.005)
+
+    async def _failed(self, task_id: str, invocation: int, *, is_over: bool) -> None:
+        while not is_over:
+            [action] = [
+                one for one in self.worker.worker.starts if (one.task_id, one.invocation) == (task_id, invocation)
+            ][:1]
+            try:
+                await self.worker.worker.fail(action)
+                break
+            except HatchetError:
+                await asyncio.sleep(0.02)
+        raise _Gone
+
+    def _check(self, task_id: str, invocation: int) -> None:
+        if any(isinstance(one, ServerEvict) and about(one) == (task_id, invocation) for one in self.worker.heard):
+            raise _Gone
+
+    def _say(self, request: Request) -> None:
+        if self.worker.session is not None:
+            self.worker.say(request)
+
+    @staticmethod
+    def _count(action: Action) -> int:
+        assert action.invocation is not None
+        return action.invocation
+
+
+async def test_d_29_9_whatever_dies_runs_complete_with_the_same_outputs(world: World) -> None:
+    """D-29.1 to D-29.4: owners and streams' instances die one after the other, tasks are evicted in between."""
+    owner, other = await another(world, await world.engine())
+    worker = await serving(other, retries=1000)
+    await owner.define("child")
+    helper = await other.worker("child", slots=100)
+    code = _Code(worker)
+
+    async def take(action: Action) -> None:
+        code.start(action)
+
+    async def child(action: Action) -> None:
+        while True:
+            try:
+                await helper.complete(action, '{"by":"child"}')
+                return
+            except HatchetError:
+                await asyncio.sleep(0.02)
+
+    worker.worker.answers(take)
+    helper.answers(child)
+    ids = await other.run_many(30)
+
+    async def insist_on_events() -> None:
+        # Whoever waits only now needs one more.
+        while True:
+            with contextlib.suppress(HatchetError):
+                await worker.worker.instance.push("all", '{"n":1}')
+            await asyncio.sleep(0.1)
+
+    pushing = asyncio.create_task(insist_on_events())
+    alive, beside = other, owner
+    for round_ in range(4):
+        begun, over = len(worker.worker.starts), len(code.outputs)
+        assert over < len(ids)
+        await until(lambda: len(worker.worker.starts) > begun + 2 or len(code.outputs) > over, "it goes on")  # noqa: B023
+        fresh = await world.engine(owns=False)
+        await (alive if round_ % 2 else beside).kill()
+        if round_ % 2:
+            alive, beside = beside, fresh
+            await reopened(worker, alive)
+            await helper.open(alive)
+        else:
+            beside = fresh
+    for run_id in ids:
+        await alive.ended(run_id, RunStatus.COMPLETED)
+    pushing.cancel()
+    await code.stop()
+    for run_id in ids:
+        details = await alive.details(run_id)
+        parts = orjson.loads(details.tasks[0].output or "")["parts"]
+        assert parts == [
+            f"begin of {run_id}",
+            '{"CREATE":{"sleep:30ms":[{"sleep_duration":"30ms"}]}}',
+            '{"CREATE":{"all":[{"n":1}]}}',
+            '{"by":"child"}',
+            f"end of {run_id}",
+        ]
+    rows = await alive.rows(
+        "SELECT task_id, array_agg(node ORDER BY node) AS nodes FROM durable_entry GROUP BY task_id"
+    )
+    assert {tuple(row["nodes"]) for row in rows} == {(1, 2, 3, 4, 5)}
+    children = await alive.rows("SELECT count(*) AS n FROM task WHERE parent_task_id IS NOT NULL")
+    assert children[0]["n"] == 30
+    counts = [start.invocation for start in worker.worker.starts if start.task_id == ids[0]]
+    assert counts == sorted(counts)  # type: ignore[type-var]

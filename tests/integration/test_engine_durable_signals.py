@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import orjson
 import pytest
 from durable_worker import DurableWorker, hears, serving, sleeps, started
 from engine_fixture import OTHER_TENANT, Instance, World
-from engine_worker import TENANT, Action, until
+from engine_worker import TENANT, until
 
 from hatchet.core.durable_waits import WaitCondition
 from hatchet.core.errors import InvalidArgument, NotFound
+from hatchet.core.messages import Action
 from hatchet.core.statuses import RunStatus
 from hatchet.engine import leases
 
@@ -123,8 +125,6 @@ async def test_d_10_9_signals_look_back_too(one: Instance) -> None:
 
 
 async def test_registered_many_times_at_once_it_is_one_wait(one: Instance) -> None:
-    import asyncio
-
     _, action = await running(one)
     await asyncio.gather(*(register(one, action, f"k{number % 3}", hears("go")) for number in range(12)))
     await one.push("go")

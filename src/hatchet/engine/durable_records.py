@@ -36,17 +36,18 @@ class DurableRecords:
         evicting: Evicting,
         replay: Replay,
         clock: Clock,
-        forget: Callable[[str], None],
+        branched: Callable[[OfTask], None],
         entries_added: Callable[[OfTask], None],
     ) -> None:
-        """``forget`` drops what this instance remembers of a task's log, ``entries_added`` tells of new waits."""
+        """``branched`` tells whoever remembers the task's log that its path is another one, ``entries_added`` of new
+        waits."""
         self._database = database
         self._owners = owners
         self._rebuild = rebuild
         self._evicting = evicting
         self._replay = replay
         self._clock = clock
-        self._forget = forget
+        self._branched = branched
         self._entries_added = entries_added
 
     async def entries(self, tenant_id: str, task_id: str, offset: int, limit: int) -> list[LogLine]:
@@ -90,10 +91,7 @@ class DurableRecords:
                 raise NotFound(f"the durable log of {task_id} has no node {node} on branch {branch}")
             if await append_branch(self._database, of, new, self._clock.now()):
                 break
-        self._forget(task_id)
-        owner = self._owners.get(tenant_id)
-        if owner is not None:
-            owner.durable.reload(task_id)
+        self._branched(of)
         if state.ended is None:
             await self._evicting.restore(tenant_id, [task_id], f"The run was branched at node {node}")
         else:

@@ -138,6 +138,7 @@ class DurableStreams(Loop):
         self._looks: Batcher[tuple[OfTask, Key], Result | None] = Batcher("durable-results-of", self._look)
         self._background = Background("durable")
         bus.on("durable_waits", self._heard_waits)
+        bus.on("durable_branches", self._heard_branches)
         bus.on("durable_results", self._heard_results)
 
     def __len__(self) -> int:
@@ -503,7 +504,7 @@ class DurableStreams(Loop):
     async def _unstall(self, walk: Walk) -> None:
         """D-15.10; what the invocation after that does not ask for either is not waited for again (D-14.11)."""
         task_id = walk.of.task_id
-        before, _ = self._stalled.get(task_id, (0, 0.0))
+        before, _ = self._stalled.get(task_id, (-1, 0.0))
         if before == walk.invocation - 1:
             walk.log.skip_unasked()
             await self._release(walk)
@@ -524,6 +525,19 @@ class DurableStreams(Loop):
         """The task's log has changed otherwise than by its worker: it is read again."""
         self._walks.pop(task_id, None)
 
+    def branched(self, of: OfTask) -> None:
+        """The task's log has a new path, and only what waits on that one may restore the task (D-22.8)."""
+        self._read_anew(of.tenant_id, [of.task_id])
+        if self._bus.has_peers:
+            self._bus.publish_ids("durable_branches", [of.task_id], tenant=of.tenant_id)
+
+    def _read_anew(self, tenant_id: str, task_ids: Sequence[str]) -> None:
+        owner = self._owners.get(tenant_id)
+        for task_id in task_ids:
+            self.forget(task_id)
+            if owner is not None:
+                owner.durable.reload(task_id)
+
     def entries_added(self, of: OfTask) -> None:
         """A task waits for something new; its owner may be another instance."""
         owner = self._owners.get(of.tenant_id)
@@ -536,6 +550,11 @@ class DurableStreams(Loop):
         owner, ids = self._owners.get(str(message["tenant"])), message.get("ids")
         if owner is not None and isinstance(ids, list):
             owner.durable.load(map(str, ids))
+
+    def _heard_branches(self, message: dict[str, object]) -> None:
+        ids = message.get("ids")
+        if isinstance(ids, list):
+            self._read_anew(str(message["tenant"]), list(map(str, ids)))
 
     def _heard_results(self, message: dict[str, object]) -> None:
         ids = message.get("ids")

@@ -38,6 +38,7 @@ from hatchet.store.durable import NewMatch, NewOutcome, OfTask, OpenRows, read_l
 from hatchet.store.events import CLOCK_SLACK_SECONDS, LookBack, events_since, look_back
 from hatchet.store.leases import HeldLease, heard_until, raise_heard
 from hatchet.store.pool import Database
+from hatchet.store.tasks import task_states
 
 log = structlog.get_logger("hatchet.engine")
 
@@ -135,6 +136,8 @@ class DurableWaits:
         )
         self._background = Background("durable-waits")
         self._unwritten = 0
+        self._unread = 0
+        """How many tasks' waits are still to be read: events for them are not heard yet."""
         self._heard: float | None = None
         self._is_heard_read = False
         self._is_stopped = False
@@ -188,8 +191,9 @@ class DurableWaits:
         for task_id in wanted:
             self._by_task.setdefault(task_id, {})
         if wanted and not self._is_stopped:
+            self._unread += len(wanted)
             for loaded in self._loads.submit_all(wanted):
-                loaded.add_done_callback(lambda done: None if done.cancelled() else done.exception())
+                loaded.add_done_callback(self._is_read)
 
     def asked_again(self, task_id: str, key: Key) -> None:
         """An invocation asks for a wait that is recorded and not over: events before it are searched again (D-8.3)."""
@@ -236,7 +240,7 @@ class DurableWaits:
 
     async def note_heard(self, now: float) -> None:
         """Remember in the lease until when all events are heard, so that the next owner need not read more."""
-        if self._by_event and not self._unwritten:
+        if self._by_event and not self._unwritten and not self._unread:
             await raise_heard(self._database, self._lease, now - HEARD_SLACK_SECONDS)
 
     async def stop(self) -> None:
@@ -254,6 +258,11 @@ class DurableWaits:
         await self._background.settle()
 
     # ------------------------------------------------------------------------------------------------------------------
+
+    def _is_read(self, done: asyncio.Future[None]) -> None:
+        self._unread -= 1
+        if not done.cancelled():
+            done.exception()
 
     def _is_gone(self, waiting: Waiting) -> bool:
         return self._by_task.get(waiting.task_id, {}).get(waiting.key) is not waiting
@@ -540,13 +549,35 @@ class DurableWaits:
         except Exception:
             self._checks.extend((self._clock.now() + CHECK_SECONDS, task_id) for task_id in evicted)
             raise
-        overdue = [
-            task_id
-            for task_id, rows in logs.items()
+        overdue: list[str] = []
+        unknown: list[str] = []
+        ended: dict[str, float] = {}
+        for task_id, rows in logs.items():
             # The attempt that follows the eviction is one more than the one that was evicted.
-            if DurableLog(evicted[task_id], rows.entries, rows.branches).overdue()
-        ]
+            path = DurableLog(evicted[task_id], rows.entries, rows.branches)
+            known = self._by_task.get(task_id, {})
+            if path.overdue():
+                overdue.append(task_id)
+            elif any(entry.key not in known for entry in path.waiting()):
+                # Another instance wrote it, and its message got lost.
+                unknown.append(task_id)
+            children = [one for one in path.on_path() if one.kind is EntryKind.RUN and one.release is None]
+            if latest := [child.result.at for child in children if child.result is not None]:
+                ended[task_id] = max(latest)
+        self.load(unknown)
+        overdue.extend(await self._unheard({one: at for one, at in ended.items() if one not in overdue}))
         self._background.spawn(self._restore(overdue, "What the task waited for has happened"))
+
+    async def _unheard(self, ended: dict[str, float]) -> list[str]:
+        """Those of the evicted tasks to which something has come since: nobody heard of the eviction before it came."""
+        if not ended:
+            return []
+        states = await task_states(self._database, self._tenant_id, list(ended))
+        return [
+            task_id
+            for task_id, state in states.items()
+            if state.is_evicted and ended[task_id] > (state.evicted_at or 0.0) - CHECK_SECONDS
+        ]
 
 
 def _open_entries(rows: OpenRows) -> list[Entry]:

@@ -9,9 +9,9 @@ nothing.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic_core import from_json
 
@@ -19,7 +19,8 @@ from hatchet_contracts.v1 import dispatcher_pb2 as pb
 from hatchet_sdk.context.durable_log import Completion, DurableSpawnResult, Memo
 from hatchet_sdk.exceptions import DurableOperationError, NonDeterminismError
 from hatchet_sdk.run.trigger import chunks
-from hatchet_sdk.worker.durable_requests import Entry, EntryKey, Request
+from hatchet_sdk.worker.durable_requests import Entry, EntryKey, Request, Sender
+from hatchet_sdk.worker.durable_waits import Waits, described
 from hatchet_sdk.worker.hand_over import HandOver
 
 if TYPE_CHECKING:
@@ -45,26 +46,6 @@ LOST = (
     "the connection to the engine broke during a step of this task, and whether the step is recorded is not known."
     " Asked for again it would be recorded twice, so this attempt ends; a retry goes on from the log"
 )
-
-
-class Sender(Protocol):
-    """The stream, as far as an invocation needs it."""
-
-    confirms_memos: bool
-
-    @property
-    def is_open(self) -> bool: ...
-
-    def put(self, request: Request) -> None:
-        """Queue a request that has an answer."""
-
-    def send(self, message: pb.DurableTaskRequest) -> None:
-        """Queue a message that has none."""
-
-    def waits(self, invocation: Invocation, entries: Sequence[Entry]) -> None:
-        """Tell the engine soon that these entries are awaited."""
-
-    def forget(self, invocation: Invocation) -> None: ...
 
 
 class Invocation:
@@ -95,7 +76,6 @@ class Invocation:
         self.ended = False
         self.evicting = False
         self.highest_order = 0
-        self.awaited: dict[EntryKey, Entry] = {}
         self.unconfirmed: dict[EntryKey, pb.DurableTaskRequest] = {}
         self._stream = stream
         self._config = config
@@ -109,9 +89,7 @@ class Invocation:
         self._children: dict[str, Entry] = {}
         self._under_way = 0
         self._hand_over = HandOver(main_loop, lambda: self._under_way <= 1)
-        # What it waits for, by wait, in the order of their beginnings.
-        self._waits: dict[object, str] = {}
-        self._waiting_since = 0.0
+        self._waits = Waits()
 
     # --- steps ---------------------------------------------------------------------------------------------------
 
@@ -129,7 +107,7 @@ class Invocation:
             answer = await self._step(pb.DurableTaskRequest(wait_for=message))
             ref = answer.wait_for_ack.ref
             entry = self._entry((ref.branch_id, ref.node_id))
-            (end,) = await self._ends([entry], label or _described(conditions), stop_at_failure=False)
+            (end,) = await self._ends([entry], label or described(conditions), stop_at_failure=False)
         return from_json(end.payload) if end is not None and end.payload else {}
 
     async def memo(self, key: bytes) -> Memo:
@@ -151,10 +129,8 @@ class Invocation:
         self._stream.send(request)
         if not self._stream.confirms_memos:
             return
-        self.awaited[place] = entry
-        with self._a_step():
+        with self._a_step(), self._waits.awaiting([entry]):
             await asyncio.wait({entry.done}, timeout=CONFIRM_SECONDS)
-        self.awaited.pop(place, None)
         if not entry.done.done() and self._stream.is_open:
             # An engine that says nothing after a value; the value is on its way all the same.
             self._stream.confirms_memos = False
@@ -259,48 +235,26 @@ class Invocation:
 
     async def _ends(self, entries: Sequence[Entry], what: str, *, stop_at_failure: bool) -> list[Completion | None]:
         self._check()
-        left = dict.fromkeys(entry for entry in entries if not entry.done.done())
-        if left and not (stop_at_failure and any(_failed(entry.done) for entry in entries)):
-            over: asyncio.Future[None] = self._loop.create_future()
-            count = len(left)
-
-            def ended(done: asyncio.Future[Completion]) -> None:
-                nonlocal count
-                count -= 1
-                if not over.done() and (count == 0 or done.cancelled() or (stop_at_failure and _failed(done))):
-                    over.set_result(None)
-
-            for entry in left:
-                entry.done.add_done_callback(ended)
-                self.awaited[entry.key] = entry
-            self._stream.waits(self, list(left))
-            place = self._begin_wait(what)
-            try:
-                await over
-            finally:
-                self._waits.pop(place, None)
-                for entry in left:
-                    entry.done.remove_done_callback(ended)
-                    self.awaited.pop(entry.key, None)
-            self._check()
+        await self._waits.end_of(
+            entries, what, stop_at_failure=stop_at_failure, begun=lambda left: self._stream.waits(self, left)
+        )
+        self._check()
         return [entry.done.result() if entry.done.done() else None for entry in entries]
 
-    def _begin_wait(self, what: str) -> object:
-        if not self._waits:
-            self._waiting_since = self._loop.time()
-        place = object()
-        self._waits[place] = what
-        return place
+    @property
+    def awaited(self) -> Mapping[EntryKey, Entry]:
+        """The entries that the function waits for now."""
+        return self._waits.awaited
 
     @property
     def waiting_since(self) -> float | None:
-        """When the first of the present, overlapping waits began; None while it does not wait (D-17.3)."""
-        return self._waiting_since if self._waits and not self.ended and not self.evicting else None
+        """See `Waits.since`; None also when it has ended or is about to be evicted."""
+        return None if self.ended or self.evicting else self._waits.since
 
     @property
     def waits_for(self) -> str:
         """What it waits for, in words."""
-        return ", ".join(dict.fromkeys(self._waits.values()))
+        return self._waits.reasons
 
     # --- what the engine says --------------------------------------------------------------------------------------
 
@@ -393,17 +347,7 @@ class Invocation:
             self._request.answer.cancel()
 
 
-def _failed(done: asyncio.Future[Completion]) -> bool:
-    return done.done() and not done.cancelled() and done.result().error is not None
-
-
 def _look_at(task: asyncio.Task[Any]) -> None:
     """An exception that nobody awaits any more is no news."""
     if not task.cancelled():
         task.exception()
-
-
-def _described(conditions: DurableEventListenerConditions) -> str:
-    parts = [f"sleep {condition.sleep_for}" for condition in conditions.sleep_conditions]
-    parts += [f"event {condition.user_event_key}" for condition in conditions.user_event_conditions]
-    return " and ".join(parts) or "nothing"

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
 
 from hatchet_contracts.v1 import dispatcher_pb2 as pb
 from hatchet_sdk.context.durable_log import Completion
 from hatchet_sdk.exceptions import DurableOperationError
+
+if TYPE_CHECKING:
+    from hatchet_sdk.worker.durable_invocation import Invocation
 
 ANSWERS = {
     "memo": "memo_ack",
@@ -70,3 +75,23 @@ class Request:
 
     def _expired(self) -> None:
         self.lose(f"the engine did not answer a step of this task within {self.seconds:g} s")
+
+
+class Sender(Protocol):
+    """The stream, as far as an invocation needs it."""
+
+    confirms_memos: bool
+
+    @property
+    def is_open(self) -> bool: ...
+
+    def put(self, request: Request) -> None:
+        """Queue a request that has an answer."""
+
+    def send(self, message: pb.DurableTaskRequest) -> None:
+        """Queue a message that has none."""
+
+    def waits(self, invocation: Invocation, entries: Sequence[Entry]) -> None:
+        """Tell the engine soon that these entries are awaited."""
+
+    def forget(self, invocation: Invocation) -> None: ...

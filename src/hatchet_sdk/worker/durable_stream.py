@@ -12,7 +12,7 @@ import contextlib
 import logging
 import random
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Protocol
 
@@ -313,7 +313,7 @@ class _Place(Protocol):
     def invocation_count(self) -> int: ...
 
 
-def _listed(waits: dict[Invocation, dict[EntryKey, Entry]]) -> Iterator[tuple[Invocation, EntryKey]]:
+def _listed(waits: Mapping[Invocation, Mapping[EntryKey, Entry]]) -> Iterator[tuple[Invocation, EntryKey]]:
     """What is still awaited of that, as it is now: the writer pauses between messages, and things change."""
     for invocation, entries in list(waits.items()):
         for key, entry in list(entries.items()):
