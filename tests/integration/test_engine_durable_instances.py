@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
-from collections.abc import Awaitable, Callable
 from math import inf
 
 import asyncpg
@@ -18,7 +17,7 @@ import pytest
 import pytest_asyncio
 from durable_worker import Answer, DurableWorker, about, hears, retried, serving, sleeps, started
 from engine_fixture import Instance, World
-from engine_worker import TENANT, until
+from engine_worker import TENANT, Worker, until
 
 from hatchet.core.durable_messages import (
     EntryRef,
@@ -530,71 +529,6 @@ async def cut(world: World) -> None:
     await connection.close()
 
 
-async def insisted(ask: Callable[[], Awaitable[object]]) -> None:
-    """Ask until it is not refused."""
-    while True:
-        try:
-            await ask()
-            return
-        except (HatchetError, AssertionError):
-            await asyncio.sleep(0.01)
-
-
-async def test_d_29_8_the_database_goes_away_for_a_moment(world: World) -> None:
-    """Sleeps, events and children end all the same; a refused request leaves nothing or one entry."""
-    one = await world.engine()
-    worker = await serving(one, retries=100)
-    await one.define("child")
-    await one.worker("child", completes=True)
-    actions = [await started(worker) for _ in range(10)]
-    for number, action in enumerate(actions):
-        await worker.wait(action, sleeps("150ms"))
-        await worker.wait(action, hears(f"e{number}"))
-        await worker.spawn(action, "child")
-        if number % 2:
-            await worker.evict(action)
-    for _ in range(5):
-        await cut(world)
-        await asyncio.sleep(0.05)
-    for number in range(10):
-        await insisted(lambda number=number: one.push(f"e{number}"))  # type: ignore[misc]
-
-    async def goes_on(action: Action) -> None:
-        number = action.invocation or 1
-        while True:
-            try:
-                await worker.wait(action, sleeps("150ms")) if number > 1 else None
-                refs = [child_ref(action, node) for node in (1, 2, 3)]
-                if number > 1:
-                    await worker.wait(action, hears(f"e{actions_by_id[action.task_id]}"))
-                    await worker.spawn(action, "child")
-                worker.status(*refs)
-                for ref in refs:
-                    await worker.completed(ref)
-                await worker.worker.complete(action)
-                return
-            except AssertionError as error:
-                if not error.args or not isinstance(error.args[0], ServerEvict | Refused):
-                    raise
-                if isinstance(error.args[0], ServerEvict):
-                    number += 1
-                else:
-                    await worker.worker.fail(action)
-                    number += 1
-                action = await worker.invocation(action.task_id, number)
-
-    actions_by_id = {action.task_id: number for number, action in enumerate(actions)}
-    current = []
-    for number, action in enumerate(actions):
-        current.append(await worker.invocation(action.task_id, 2) if number % 2 else action)
-    await asyncio.gather(*map(goes_on, current))
-    for action in actions:
-        await one.ended(action.task_id, RunStatus.COMPLETED)
-    rows = await one.rows("SELECT count(*) AS n FROM durable_entry")
-    assert rows[0]["n"] == 30
-    await one.empty()
-
-
 async def test_d_4_2_a_request_while_the_database_is_away_is_refused_and_may_be_repeated(world: World) -> None:
     one = await world.engine()
     worker = await serving(one)
@@ -781,69 +715,97 @@ class _Code:
         return action.invocation
 
 
-async def test_d_29_9_whatever_dies_runs_complete_with_the_same_outputs(world: World) -> None:
-    """D-29.1 to D-29.4: owners and streams' instances die one after the other, tasks are evicted in between."""
-    owner, other = await another(world, await world.engine())
-    worker = await serving(other, retries=1000)
-    await owner.define("child")
-    helper = await other.worker("child", slots=100)
-    code = _Code(worker)
+class _Everything:
+    """Runs of that function, their worker, their children's worker, and somebody who pushes their event."""
 
-    async def take(action: Action) -> None:
-        code.start(action)
+    def __init__(self, worker: DurableWorker, helper: Worker, ids: list[str]) -> None:
+        self.worker = worker
+        self.helper = helper
+        self.ids = ids
+        self.code = _Code(worker)
+        worker.worker.answers(self._take)
+        helper.answers(self._child)
+        self._pushing = asyncio.create_task(self._push())
 
-    async def child(action: Action) -> None:
+    async def some_more(self) -> None:
+        """Wait until some more of it has happened; not all of it may have."""
+        begun, over = len(self.worker.worker.starts), len(self.code.outputs)
+        assert over < len(self.ids)
+        await until(lambda: len(self.worker.worker.starts) > begun + 2 or len(self.code.outputs) > over, "it goes on")
+
+    async def ended(self, one: Instance) -> None:
+        """Wait for all ends. Every output is as if nothing had happened, and nothing was done twice."""
+        for run_id in self.ids:
+            details = await one.ended(run_id, RunStatus.COMPLETED)
+            assert orjson.loads(details.tasks[0].output or "")["parts"] == [
+                f"begin of {run_id}",
+                '{"CREATE":{"sleep:30ms":[{"sleep_duration":"30ms"}]}}',
+                '{"CREATE":{"all":[{"n":1}]}}',
+                '{"by":"child"}',
+                f"end of {run_id}",
+            ]
+        self._pushing.cancel()
+        await self.code.stop()
+        rows = await one.rows(
+            "SELECT task_id, array_agg(node ORDER BY node) AS nodes FROM durable_entry GROUP BY task_id"
+        )
+        assert {tuple(row["nodes"]) for row in rows} == {(1, 2, 3, 4, 5)}
+        [children] = await one.rows("SELECT count(*) AS n FROM task WHERE parent_task_id IS NOT NULL")
+        assert children["n"] == len(self.ids)
+        for run_id in self.ids:
+            counts = [start.invocation or 0 for start in self.worker.worker.starts if start.task_id == run_id]
+            assert counts == sorted(counts)
+        await one.empty()
+
+    async def _take(self, action: Action) -> None:
+        self.code.start(action)
+
+    async def _child(self, action: Action) -> None:
         while True:
             try:
-                await helper.complete(action, '{"by":"child"}')
+                await self.helper.complete(action, '{"by":"child"}')
                 return
             except HatchetError:
                 await asyncio.sleep(0.02)
 
-    worker.worker.answers(take)
-    helper.answers(child)
-    ids = await other.run_many(30)
-
-    async def insist_on_events() -> None:
+    async def _push(self) -> None:
         # Whoever waits only now needs one more.
         while True:
             with contextlib.suppress(HatchetError):
-                await worker.worker.instance.push("all", '{"n":1}')
+                await self.worker.worker.instance.push("all", '{"n":1}')
             await asyncio.sleep(0.1)
 
-    pushing = asyncio.create_task(insist_on_events())
-    alive, beside = other, owner
-    for round_ in range(4):
-        begun, over = len(worker.worker.starts), len(code.outputs)
-        assert over < len(ids)
-        await until(lambda: len(worker.worker.starts) > begun + 2 or len(code.outputs) > over, "it goes on")  # noqa: B023
+
+async def everything(at: Instance) -> _Everything:
+    worker = await serving(at, retries=1000)
+    await at.define("child")
+    helper = await at.worker("child", slots=100)
+    return _Everything(worker, helper, await at.run_many(30))
+
+
+async def test_d_29_9_whatever_dies_runs_complete_with_the_same_outputs(world: World) -> None:
+    """D-29.1 to D-29.4: owners and streams' instances die one after the other, tasks are evicted in between."""
+    beside, alive = await another(world, await world.engine())
+    runs = await everything(alive)
+    for number in range(4):
+        await runs.some_more()
         fresh = await world.engine(owns=False)
-        await (alive if round_ % 2 else beside).kill()
-        if round_ % 2:
+        await (alive if number % 2 else beside).kill()
+        if number % 2:
             alive, beside = beside, fresh
-            await reopened(worker, alive)
-            await helper.open(alive)
+            await reopened(runs.worker, alive)
+            await runs.helper.open(alive)
         else:
             beside = fresh
-    for run_id in ids:
-        await alive.ended(run_id, RunStatus.COMPLETED)
-    pushing.cancel()
-    await code.stop()
-    for run_id in ids:
-        details = await alive.details(run_id)
-        parts = orjson.loads(details.tasks[0].output or "")["parts"]
-        assert parts == [
-            f"begin of {run_id}",
-            '{"CREATE":{"sleep:30ms":[{"sleep_duration":"30ms"}]}}',
-            '{"CREATE":{"all":[{"n":1}]}}',
-            '{"by":"child"}',
-            f"end of {run_id}",
-        ]
-    rows = await alive.rows(
-        "SELECT task_id, array_agg(node ORDER BY node) AS nodes FROM durable_entry GROUP BY task_id"
-    )
-    assert {tuple(row["nodes"]) for row in rows} == {(1, 2, 3, 4, 5)}
-    children = await alive.rows("SELECT count(*) AS n FROM task WHERE parent_task_id IS NOT NULL")
-    assert children[0]["n"] == 30
-    counts = [start.invocation for start in worker.worker.starts if start.task_id == ids[0]]
-    assert counts == sorted(counts)  # type: ignore[type-var]
+    await until(lambda: alive.owns or beside.owns, "somebody owns the tenant")
+    await runs.ended(alive if alive.owns else beside)
+
+
+async def test_d_29_8_the_database_goes_away_for_a_moment_again_and_again(world: World) -> None:
+    """A refused request has left nothing or one entry; sleeps, events and children end all the same."""
+    one = await world.engine()
+    runs = await everything(one)
+    for _ in range(5):
+        await runs.some_more()
+        await cut(world)
+    await runs.ended(one)
