@@ -105,6 +105,19 @@ class LimitsClient(Load):
         Program.__init__(self, name, command, environment, directory / f"{name}.log")
 
 
+class DurableClient(Load):
+    """``programs/durable_client.py``: durable runs and the events that they wait for, until it is told to stop."""
+
+    def __init__(self, name: str, directory: Path, environment: dict[str, str], *, window: int = 24) -> None:
+        self.count = ENDLESS
+        self.is_cut_short = False
+        self.acknowledged = Lines(directory / f"{name}.acknowledged")
+        self.results = Lines(directory / f"{name}.results")
+        arguments = (self.acknowledged.path, self.results.path, name, window)
+        command = [sys.executable, str(PROGRAMS / "durable_client.py"), *map(str, arguments)]
+        Program.__init__(self, name, command, environment, directory / f"{name}.log")
+
+
 class Pusher(Program):
     """``programs/pusher.py``: events, all the time."""
 
@@ -129,6 +142,7 @@ class Chaos:
         self.clients: list[Client] = []
         self.dag_clients: list[DagClient] = []
         self.limits_clients: list[LimitsClient] = []
+        self.durable_clients: list[DurableClient] = []
         self.pushers: list[Pusher] = []
         self._tokens: dict[str, str] = {}
 
@@ -180,6 +194,13 @@ class Chaos:
         self.limits_clients.append(client)
         return client
 
+    def durable_client(self, name: str, environment: dict[str, str], dsn: str, **options: Any) -> DurableClient:
+        """Start a client of durable tasks, which looks into the database of the engine."""
+        client = DurableClient(name, self.directory, environment | {"CHAOS_DSN": dsn}, **options)
+        client.start()
+        self.durable_clients.append(client)
+        return client
+
     def pusher(self, name: str, environment: dict[str, str]) -> Pusher:
         """Start to push events."""
         pusher = Pusher(name, self.directory, environment)
@@ -195,7 +216,8 @@ class Chaos:
 
     def await_more(self, **more: int) -> None:
         """Wait until each load of that name has so many more results than now; all of them go on then."""
-        loads = {load.name: load for load in (*self.clients, *self.dag_clients, *self.limits_clients)}
+        every = (*self.clients, *self.dag_clients, *self.limits_clients, *self.durable_clients)
+        loads = {load.name: load for load in every}
         wanted = [(loads[name], len(loads[name].results) + count) for name, count in more.items()]
         for load, count in wanted:
             self.await_results(load, count)
@@ -230,4 +252,4 @@ class Chaos:
             program.kill()
 
     def _callers(self) -> list[Program]:
-        return [*self.clients, *self.dag_clients, *self.limits_clients, *self.pushers]
+        return [*self.clients, *self.dag_clients, *self.limits_clients, *self.durable_clients, *self.pushers]

@@ -148,7 +148,7 @@ async def test_d_4_10_values_of_memos_out_of_order_change_nothing(one: Instance)
 
 @pytest.mark.parametrize("is_kept", [True, False])
 async def test_d_4_8_a_log_of_the_most_entries_takes_no_more(one: Instance, is_kept: bool) -> None:
-    """And says what to do. What is recorded is answered all the same."""
+    """It says what to do instead; what is recorded is answered all the same."""
     worker = await serving(one, retries=1)
     action = await started(worker)
     await worker.memo(action, "k")

@@ -332,11 +332,12 @@ async def test_d_17_15_b_the_moment_belongs_to_one_eviction(one: Instance) -> No
     await one.push("first")
     await worker.result(first)
     await evicted(worker, action)
-    assert list(one.engine.durable_streams._soon) == [action.task_id]
+    soon = one.engine.durable_streams._soon
+    await until(lambda: list(soon) == [action.task_id], "it is to be restored soon")
     await restore(one, action)
     again = await worker.invocation(action.task_id, 2)
     await worker.wait(again, hears("first"))
-    assert list(one.engine.durable_streams._soon) == []
+    assert list(soon) == []
 
 
 async def test_d_17_15_b_an_instance_that_stops_restores_at_once(world: World) -> None:

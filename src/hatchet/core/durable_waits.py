@@ -216,7 +216,9 @@ def _held_at(number: int, condition: WaitCondition, started_at: float, matches: 
 def _datum(number: int, condition: WaitCondition, matches: Mapping[int, Match]) -> Any:
     if condition.kind is WaitKind.SLEEP:
         return {"sleep_duration": condition.sleep_for}
-    return orjson.Fragment(matches[number].data or "{}")
+    text = matches[number].data or "{}"
+    # Clients read a list of objects (D-7.4); an event may carry any JSON value.
+    return orjson.Fragment(text) if text.lstrip().startswith("{") else {"value": orjson.Fragment(text)}
 
 
 def _groups(conditions: Sequence[WaitCondition]) -> list[list[WaitCondition]]:

@@ -166,6 +166,7 @@ class DurableStreams(Loop):
 
     async def drain(self) -> None:
         """Wait for what is under way; what was to be restored soon is restored now."""
+        await self._background.settle()
         for _, of, cause in list(self._soon.values()):
             self._restore_now(of, cause)
         await self._background.settle()

@@ -49,12 +49,25 @@ BATCH = 1000
 LOOK_BACK_PAGE = 200
 SHORTEST_DELAY, LONGEST_DELAY = 0.0005, 60.0
 HEARD_SLACK_SECONDS = 5.0
+SKEW_SECONDS = 0.15
+"""How far the clocks of two instances may lie apart: an event that came after a wait may carry an earlier time."""
 
 
 class Waiting:
     """One entry that waits: for conditions, or for the end of a child run."""
 
-    __slots__ = ("conditions", "created_at", "held", "is_ending", "is_single", "key", "matches", "run_id", "task_id")
+    __slots__ = (
+        "before",
+        "conditions",
+        "created_at",
+        "held",
+        "is_ending",
+        "is_single",
+        "key",
+        "matches",
+        "run_id",
+        "task_id",
+    )
 
     def __init__(self, task_id: str, entry: Entry) -> None:
         self.task_id = task_id
@@ -66,6 +79,8 @@ class Waiting:
             from_text(entry.subject) if entry.kind is EntryKind.WAIT_FOR else ()
         )
         self.matches: dict[int, Match] = {}
+        self.before: frozenset[str] = frozenset()
+        """Ids of events that were heard just before the wait: they do not count, whatever the clocks say (D-10.6)."""
         self.held: list[EventRecord] | None = None
         """What was pushed while the entry was on its way to the rows."""
         self.is_ending = False
@@ -130,6 +145,8 @@ class DurableWaits:
         self._timer: asyncio.TimerHandle | None = None
         self._armed_for = 0.0
         self._checks: deque[tuple[float, str]] = deque()
+        self._lately: deque[tuple[float, str, str]] = deque()
+        """What was heard a moment ago: when, key and id of each event."""
         self._loads: Batcher[str, None] = Batcher("durable-waits", self._load, maximum=BATCH, high_water=5_000_000)
         self._look_backs: Batcher[Waiting, None] = Batcher(
             "durable-look-backs", self._look_back, maximum=BATCH, high_water=1_000_000
@@ -158,6 +175,9 @@ class DurableWaits:
         """An entry is about to be written: remember what happens meanwhile, until :meth:`committed` or :meth:`drop`."""
         waiting = Waiting(task_id, entry)
         waiting.held = []
+        if keys := waiting.event_keys:
+            since = waiting.created_at - 2 * SKEW_SECONDS
+            waiting.before = frozenset(event_id for at, key, event_id in self._lately if at >= since and key in keys)
         self._register(waiting)
         return waiting
 
@@ -221,9 +241,12 @@ class DurableWaits:
 
     def pushed(self, records: Sequence[EventRecord]) -> None:
         """Events were committed; hearing of one twice is harmless."""
-        if not self._by_event:
-            return
-        self._pushed_to(records)
+        now = self._clock.now()
+        while self._lately and self._lately[0][0] < now - 2 * SKEW_SECONDS:
+            self._lately.popleft()
+        self._lately.extend((now, record.key, record.id) for record in records)
+        if self._by_event:
+            self._pushed_to(records)
 
     async def poll(self, since: float) -> None:
         """The poll behind the messages of other instances: events since then, for all keys that are waited for."""
@@ -322,7 +345,7 @@ class DurableWaits:
             for waiting in list(self._by_event.get(record.key, ())) if only is None else only:
                 if waiting.held is not None:
                     waiting.held.append(record)
-                elif not waiting.is_ending and record.inserted_at >= waiting.created_at:
+                elif not waiting.is_ending and _counts(record, waiting):
                     found = [
                         number
                         for number in open_events(
@@ -477,7 +500,7 @@ class DurableWaits:
         listening = [waiting for waiting in fresh if waiting.event_keys]
         if not listening:
             return
-        since = min(waiting.created_at for waiting in listening)
+        since = min(waiting.created_at for waiting in listening) - SKEW_SECONDS
         if self._heard is not None:
             since = max(since, self._heard - CLOCK_SLACK_SECONDS)
         keys = sorted({key for waiting in listening for key in waiting.event_keys})
@@ -578,6 +601,11 @@ class DurableWaits:
             for task_id, state in states.items()
             if state.is_evicted and ended[task_id] > (state.evicted_at or 0.0) - CHECK_SECONDS
         ]
+
+
+def _counts(record: EventRecord, waiting: Waiting) -> bool:
+    """Whether the event came after the wait was registered (D-10.6, D-10.7)."""
+    return record.inserted_at >= waiting.created_at - SKEW_SECONDS and record.id not in waiting.before
 
 
 def _open_entries(rows: OpenRows) -> list[Entry]:
