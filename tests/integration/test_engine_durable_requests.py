@@ -19,6 +19,7 @@ from hatchet.core.durable_messages import (
     EvictRequest,
     MemoAck,
     MemoRequest,
+    Refused,
     Request,
     Response,
     ServerEvict,
@@ -27,7 +28,7 @@ from hatchet.core.durable_messages import (
     WaitAck,
     WaitRequest,
 )
-from hatchet.core.errors import NotFound, Unavailable
+from hatchet.core.errors import NotFound, ResourceExhausted, Unavailable
 from hatchet.core.messages import Action, TriggerItem
 from hatchet.core.statuses import RunStatus
 from hatchet.engine import durable_writes
@@ -316,3 +317,28 @@ async def test_d_4_9_ids_in_capitals_mean_the_same_task(one: Instance) -> None:
     [ack] = await answered(worker, 1)
     assert isinstance(ack, MemoAck)
     assert ack.ref == EntryRef(str(uuid.UUID(action.task_id)), 1, 1, 1)
+
+
+async def test_a_worker_that_does_not_read_its_stream_is_told_to_open_another(
+    one: Instance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Memory stays bounded (design invariant 12); what waits for the worker is asked for again on its next stream."""
+    monkeypatch.setattr("hatchet.engine.durable_session.MOST_RESPONSES", 3)
+    worker = await serving(one)
+    action = await started(worker)
+    session, send = worker.session, asyncio.Event()
+    assert session is not None
+
+    async def stuck(_: object) -> None:
+        await send.wait()
+
+    session._send = stuck
+    for number in range(6):
+        session.push(Refused(EntryRef(action.task_id, 1, 1, number), "no matter"))
+        await asyncio.sleep(0)
+    with pytest.raises(ResourceExhausted, match="too slowly"):
+        session.handle(MemoRequest(action.task_id, 1, b"k"))
+    send.set()
+    await worker.close()
+    await worker.open()
+    assert not (await worker.memo(action, "k")).existed

@@ -105,13 +105,14 @@ class DurableRecords:
 
         Raises NotFound for an unknown task, InvalidArgument for conditions that cannot be right.
         """
-        await self._states(tenant_id, task_id)
+        [(state, _)] = await self._states(tenant_id, task_id)
         found, of, name = checked(conditions), OfTask(tenant_id, task_id), SIGNAL + signal_key
         for _ in range(ATTEMPTS):
             node = await add_signal(self._database, of, name, wait_digest(found), to_text(found), self._clock.now())
             if node is not None or await read_signals(self._database, tenant_id, [(task_id, name)]):
                 break
-        self._entries_added(of)
+        if state.ended is None:
+            self._entries_added(of)
 
     async def signals(self, tenant_id: str, pairs: Sequence[tuple[str, str]]) -> list[tuple[str, str, str]]:
         """Those of the waits (task id, signal key) that are over, with their data (D-26.2)."""

@@ -171,7 +171,10 @@ class DurableSession(Protocol):
     """What the engine keeps for one durable task stream; its responses go to the ``send`` that it was opened with."""
 
     def handle(self, request: Request) -> None:
-        """Take a request; those of one task are handled in the order of these calls (D-2.6). Never raises."""
+        """Take a request; those of one task are handled in the order of these calls (D-2.6).
+
+        Raises ResourceExhausted for a worker that does not read: its stream ends.
+        """
         ...
 
     async def close(self) -> None:
