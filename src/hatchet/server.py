@@ -38,7 +38,9 @@ from hatchet.engine.lookup import Lookup
 from hatchet.engine.memory import Flights, Owners, PayloadCache
 from hatchet.engine.open_runs import OpenRuns
 from hatchet.engine.ownership import Ownership
+from hatchet.engine.passwords import Passwords
 from hatchet.engine.pausing import Pausing
+from hatchet.engine.people import People
 from hatchet.engine.publish import Results
 from hatchet.engine.rate_limits import RateLimiting
 from hatchet.engine.reading import Reading
@@ -53,6 +55,7 @@ from hatchet.engine.schedule import TenantScheduler
 from hatchet.engine.scheduled_runs import ScheduledRuns
 from hatchet.engine.schedules import Schedules
 from hatchet.engine.seed import seed
+from hatchet.engine.sessions import LIFETIME_SECONDS, Sessions, signing_keys
 from hatchet.engine.sweep import FlightSweep
 from hatchet.engine.task_logs import TaskLogs
 from hatchet.engine.task_notes import TaskNotes
@@ -68,16 +71,18 @@ from hatchet.grpc.services import grpc_services
 from hatchet.grpc.tls import server_credentials
 from hatchet.postgres.server import EmbeddedPostgres
 from hatchet.rest.app import build_app
+from hatchet.rest.cookies import SessionCookie
 from hatchet.rest.health import Health, build_health_app
 from hatchet.rest.http_server import HttpServer
 from hatchet.rest.ports import About, Services
+from hatchet.rest.request_limits import RequestLimits
 from hatchet.settings import Settings
 from hatchet.store.leases import HeldLease, release_all
 from hatchet.store.migrations import migrate
 from hatchet.store.pool import Database
 from hatchet.store.workers_read import WorkersRead
 from hatchet.store.workflows_read import WorkflowsRead
-from hatchet.wiring import key_source, seed_values
+from hatchet.wiring import key_source, seed_values, sign_in_rules
 
 log = structlog.stdlib.get_logger("hatchet.server")
 
@@ -146,21 +151,24 @@ class Server:
         http_port = settings.port or _free_port(settings.grpc_bind_address)
         self.grpc_address = settings.broadcast_address(grpc_port)
         self.server_url = settings.server_url(http_port)
+        keys = load(key_source(settings, settings.data_dir))
         self._tokens = Tokens(
             database=database,
-            keys=load(key_source(settings, settings.data_dir)),
+            keys=keys,
             server_url=self.server_url,
             grpc_broadcast_address=self.grpc_address,
             clock=clock,
             ids=ids,
         )
+        sessions = Sessions(database, signing_keys(settings.auth_cookie_secrets, keys), clock)
+        people = People(database, Passwords(), sessions, sign_in_rules(settings), clock, ids)
         if settings.database_dsn() is None:
             # The embedded database is ours alone: an instance that was killed need not be waited for.
             await release_all(database)
         engine = Engine(settings, database, hot, relaxed, clock, ids)
         await engine.start()
         self._stops.append(("engine", engine.stop))
-        await self._open_doors(engine, database, clock, grpc_port, http_port)
+        await self._open_doors(engine, people, database, clock, grpc_port, http_port)
 
     async def _open_postgres(self) -> str:
         external = self._settings.database_dsn()
@@ -185,7 +193,13 @@ class Server:
         return database, hot, relaxed
 
     async def _open_doors(
-        self, engine: Engine, database: Database, clock: DatabaseClock, grpc_port: int, http_port: int
+        self,
+        engine: Engine,
+        people: People,
+        database: Database,
+        clock: DatabaseClock,
+        grpc_port: int,
+        http_port: int,
     ) -> None:
         settings = self._settings
         assert self._tokens is not None
@@ -211,10 +225,24 @@ class Server:
             grpc_address=self.grpc_address,
             server_url=self.server_url,
             health_port=settings.healthcheck_port if settings.healthcheck else None,
+            auth_schemes=("basic",) if settings.auth_basic else (),
+            allow_signup=settings.allow_signup,
+            allow_invites=settings.allow_invites,
+            allow_create_tenant=settings.allow_create_tenant,
+            allow_change_password=settings.allow_change_password,
+            cookie=SessionCookie(
+                name=settings.auth_cookie_name,
+                domain=settings.auth_cookie_domain or None,
+                is_secure=not settings.auth_cookie_insecure,
+                lifetime_seconds=int(LIFETIME_SECONDS),
+            ),
             embedded=settings.database_dsn() is None,
         )
         services = Services(
             tokens=self._tokens,
+            api_tokens=self._tokens,
+            people=people,
+            limits=RequestLimits(clock),
             tenants=Tenants(database=database, clock=clock),
             workers=WorkersRead(database, clock, engine.workers.last_seen, FLUSH_SECONDS),
             pausing=engine.workers,

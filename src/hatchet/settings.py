@@ -26,6 +26,7 @@ LOG_LEVELS = ("debug", "info", "warn", "warning", "error", "fatal")
 _TRUE = {"t", "true", "1"}
 _FALSE = {"f", "false", "0"}
 _SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
+_SHORTEST_SECRET = 8
 _LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 _ANYWHERE = {"0.0.0.0", "::", "[::]", ""}
 
@@ -87,6 +88,35 @@ def _services(value: object) -> object:
     if isinstance(names, (list, tuple)) and names and all(name in SERVICES for name in names):
         return tuple(names)
     raise ValueError(f'write a JSON list such as ["all"] with names of: {", ".join(SERVICES)}')
+
+
+def _domains(value: object) -> object:
+    """Names separated by spaces or commas."""
+    names = tuple(re.split(r"[\s,]+", value.strip().lower())) if isinstance(value, str) else value
+    if isinstance(names, tuple) and all(re.fullmatch(r"[\w-]+(\.[\w-]+)*", name) for name in names):
+        return names
+    raise ValueError("write domains such as example.com, separated by commas")
+
+
+def _cookie_name(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9_.-]{1,64}", value):
+        raise ValueError("write a name of letters, digits, hyphens, dots and underscores")
+    return value
+
+
+def _cookie_domain(value: str) -> str:
+    """Without a port, which a cookie's domain cannot have."""
+    found = re.fullmatch(r"(\.?[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*)(?::[0-9]+)?", value)
+    if found is None:
+        raise ValueError("write a host name such as hatchet.example.com")
+    return found[1]
+
+
+def _cookie_secrets(value: object) -> object:
+    secrets = tuple(value.split()) if isinstance(value, str) else value
+    if isinstance(secrets, tuple) and all(len(secret) >= _SHORTEST_SECRET for secret in secrets):
+        return secrets
+    raise ValueError(f"write secrets of at least {_SHORTEST_SECRET} characters, separated by spaces")
 
 
 def _uuid(value: str) -> str:
@@ -171,6 +201,24 @@ class Settings(BaseModel):
 
     # The reference expects RabbitMQ unless told otherwise; ours needs nothing but the database.
     message_queue: Annotated[str, _one_of("postgres", "rabbitmq")] = Field("postgres", alias="SERVER_MSGQUEUE_KIND")
+
+    # Signing in (R-28.2, R-28.3)
+    allow_signup: Flag = Field(True, alias="SERVER_ALLOW_SIGNUP")
+    allow_invites: Flag = Field(True, alias="SERVER_ALLOW_INVITES")
+    allow_create_tenant: Flag = Field(True, alias="SERVER_ALLOW_CREATE_TENANT")
+    allow_change_password: Flag = Field(True, alias="SERVER_ALLOW_CHANGE_PASSWORD")
+    auth_basic: Flag = Field(True, alias="SERVER_AUTH_BASIC_AUTH_ENABLED")
+    auth_set_email_verified: Flag = Field(False, alias="SERVER_AUTH_SET_EMAIL_VERIFIED")
+    auth_email_domains: Annotated[tuple[str, ...], BeforeValidator(_domains)] = Field(
+        (), alias="SERVER_AUTH_RESTRICTED_EMAIL_DOMAINS"
+    )
+    auth_cookie_name: Annotated[str, AfterValidator(_cookie_name)] = Field("hatchet", alias="SERVER_AUTH_COOKIE_NAME")
+    auth_cookie_domain: Annotated[str, AfterValidator(_cookie_domain)] = Field("", alias="SERVER_AUTH_COOKIE_DOMAIN")
+    auth_cookie_insecure: Flag = Field(False, alias="SERVER_AUTH_COOKIE_INSECURE")
+    auth_cookie_secrets: Annotated[tuple[str, ...], BeforeValidator(_cookie_secrets)] = Field(
+        (), alias="SERVER_AUTH_COOKIE_SECRETS", repr=False
+    )
+    """The first signs, all verify; without any, keys derived from the key set of the tokens."""
 
     # First start (R-8.8)
     admin_email: str = Field("admin@example.com", alias="ADMIN_EMAIL")

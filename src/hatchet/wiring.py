@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from hatchet.engine.keyfile import KeySource
+from hatchet.engine.people import SignInRules
 from hatchet.engine.seed import SeedValues
 from hatchet.settings import Settings
 
@@ -17,6 +18,17 @@ def key_source(settings: Settings, data_dir: Path) -> KeySource:
         private_file=settings.jwt_private_keyset_file,
         public_text=settings.jwt_public_keyset,
         public_file=settings.jwt_public_keyset_file,
+    )
+
+
+def sign_in_rules(settings: Settings) -> SignInRules:
+    """What the settings allow people (behaviour-rest R-28.2, R-28.3)."""
+    return SignInRules(
+        passwords=settings.auth_basic,
+        signups=settings.allow_signup,
+        password_changes=settings.allow_change_password,
+        emails_count_as_verified=settings.auth_set_email_verified,
+        email_domains=settings.auth_email_domains,
     )
 
 

@@ -88,14 +88,15 @@ def _check_attempts(task: DurableTask, *, steps_may_be_lost: bool, database_died
             assert attempt + 1 in task.restored, f"{task}: attempt {attempt + 1} ran without having been restored"
         if row["outcome"] == "FAILED" and not fails:
             # Non-determinism above all is none of the reasons.
-            assert steps_may_be_lost and LOST in row["error"], f"{task}: attempt {attempt} failed: {row['error']}"
+            assert steps_may_be_lost, f"{task}: attempt {attempt} failed: {row['error']}"
+            assert LOST in row["error"], f"{task}: attempt {attempt} failed: {row['error']}"
         assert row["evictions"] == evictions, f"{task}: attempt {attempt} counts {row['evictions']} evictions"
     evicted = {row["attempt"] + 1 for row in task.results if row["outcome"] == "EVICTED"}
     assert set(task.restored) == evicted, f"{task}: {set(task.restored)} were restored, {evicted} evicted"
 
 
 def _check_log(task: DurableTask) -> None:
-    """D-29.2 and D-29.8: as many entries as the run has operations, without a gap; sleeps last as long as they should."""
+    """D-29.2: nodes without a gap, written by one invocation after the other; something came of each."""
     assert {entry["branch"] for entry in task.entries} <= {1}, f"{task}: nobody asked for a branch"
     nodes = [entry["node"] for entry in task.entries]
     assert nodes == list(range(1, len(nodes) + 1)), f"{task}: nodes {nodes}"

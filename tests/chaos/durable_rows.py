@@ -36,18 +36,21 @@ SELECT task_id::text AS task, branch, node, order_branch, satisfied_order, tip, 
 FROM durable_release ORDER BY task_id, order_branch, satisfied_order
 """
 LOOSE = """
-SELECT 'result' AS what, task_id::text AS task, branch, node FROM durable_result r
-WHERE NOT EXISTS (SELECT 1 FROM durable_entry e WHERE (e.tenant_id, e.task_id, e.branch, e.node) = (r.tenant_id, r.task_id, r.branch, r.node))
+SELECT 'result' AS what, task_id::text AS task, branch, node
+FROM durable_result LEFT JOIN durable_entry e USING (tenant_id, task_id, branch, node) WHERE e.kind IS NULL
 UNION ALL
-SELECT 'release', task_id::text, branch, node FROM durable_release r
-WHERE NOT EXISTS (SELECT 1 FROM durable_result e WHERE (e.tenant_id, e.task_id, e.branch, e.node) = (r.tenant_id, r.task_id, r.branch, r.node))
+SELECT 'release', task_id::text, branch, node
+FROM durable_release LEFT JOIN durable_result r USING (tenant_id, task_id, branch, node) WHERE r.payload IS NULL
 UNION ALL
-SELECT 'match', task_id::text, branch, node FROM durable_match r
-WHERE NOT EXISTS (SELECT 1 FROM durable_entry e WHERE (e.tenant_id, e.task_id, e.branch, e.node) = (r.tenant_id, r.task_id, r.branch, r.node))
-   OR NOT EXISTS (SELECT 1 FROM event WHERE event.tenant_id = r.tenant_id AND event.id = r.event_id)
+SELECT 'match', task_id::text, branch, node
+FROM durable_match m LEFT JOIN durable_entry e USING (tenant_id, task_id, branch, node)
+LEFT JOIN event ON event.tenant_id = m.tenant_id AND event.id = m.event_id
+WHERE e.kind IS NULL OR event.key IS NULL
 UNION ALL
-SELECT 'walk', task_id::text, invocation, node FROM durable_walk r
-WHERE node > (SELECT count(*) FROM durable_entry e WHERE (e.tenant_id, e.task_id) = (r.tenant_id, r.task_id))
+SELECT 'walk', w.task_id::text, w.invocation, w.node
+FROM durable_walk w
+LEFT JOIN durable_entry e ON e.tenant_id = w.tenant_id AND e.task_id = w.task_id AND e.node = w.node
+WHERE w.node > 0 AND e.kind IS NULL
 """
 """Rows of a log that nothing else in it accounts for."""
 
@@ -82,6 +85,21 @@ class DurableTask:
     def of_kind(self, kind: str) -> list[asyncpg.Record]:
         return [entry for entry in self.entries if entry["kind"] == kind]
 
+    @property
+    def story(self) -> str:
+        """What is known of it, for whoever looks for the reason why it does not end."""
+        wanted = [f"{row['node']} {row['kind']} {row['subject']}" for row in self.entries if not row["is_satisfied"]]
+        released = {row["node"] for row in self.releases}
+        held = [row["node"] for row in self.entries if row["is_satisfied"] and row["node"] not in released]
+        return "\n".join(
+            (
+                f"{self}: {self.input}, child of {self.parent}",
+                f"  ended: {[(row['attempt'], row['outcome']) for row in self.results]}",
+                f"  given to workers: {list(self.assigned)}, restored: {list(self.restored)}",
+                f"  {len(self.entries)} entries; open: {wanted}; over and never handed over: {held}",
+            )
+        )
+
     def __str__(self) -> str:
         return f"{self.flow} {self.id}"
 
@@ -95,6 +113,10 @@ class DurableRows:
 
     def of(self, *flows: str) -> list[DurableTask]:
         return [task for task in self.tasks.values() if task.flow in flows]
+
+    def open(self) -> list[DurableTask]:
+        """What has not ended."""
+        return [task for task in self.tasks.values() if not task.results or not task.end["is_end"]]
 
     def children(self) -> dict[str, list[DurableTask]]:
         """Task to the runs that name it as their parent."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from durable_checker import check_durable, check_health
-from durable_rows import DurableRows
+from durable_rows import DurableRows, read_durable_rows
 from harness import Chaos
 from pairs import owner, two_engines
 from test_limits_under_kills import kill_and_restart
@@ -60,7 +60,11 @@ class Moments:
 
 def end_well(chaos: Chaos, dsn: str, *, steps_may_be_lost: bool = True, database_died: bool = False) -> DurableRows:
     """No more kills: what is open ends, and the stories agree."""
-    chaos.finish(*chaos.durable_clients)
+    try:
+        chaos.finish(*chaos.durable_clients)
+    except AssertionError as error:
+        stories = "\n".join(task.story for task in read_durable_rows(dsn).open())
+        raise AssertionError(f"{error}\n{stories}") from None
     rows = check_durable(chaos, dsn, steps_may_be_lost=steps_may_be_lost, database_died=database_died)
     results = [row for task in rows.tasks.values() for row in task.results]
     print(

@@ -13,13 +13,13 @@ from hatchet.core.definitions import StoredVersion
 from hatchet.core.durable_messages import EntryRef, SpawnAck, SpawnRequest
 from hatchet.core.messages import Action, TriggerItem, WorkerRegistration
 from hatchet.core.statuses import RunStatus
-from hatchet.engine import durable_streams, leases
+from hatchet.engine import durable_evictions, leases
 
 
 @pytest.fixture(autouse=True)
 def no_moment(monkeypatch: pytest.MonkeyPatch) -> None:
     """An eviction right behind an answer restores nothing by itself."""
-    monkeypatch.setattr(durable_streams, "SOON_SECONDS", 3600.0)
+    monkeypatch.setattr(durable_evictions, "SOON_SECONDS", 3600.0)
 
 
 def step(*parents: str, **options: Any) -> dict[str, Any]:

@@ -21,13 +21,13 @@ from hatchet.core.durable_messages import (
 from hatchet.core.errors import NotFound
 from hatchet.core.messages import Action
 from hatchet.core.statuses import RunStatus
-from hatchet.engine import durable_streams
+from hatchet.engine import durable_evictions
 
 
 @pytest.fixture(autouse=True)
 def no_moment(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is to be restored soon stays evicted: everything else has to restore at once."""
-    monkeypatch.setattr(durable_streams, "SOON_SECONDS", 3600.0)
+    monkeypatch.setattr(durable_evictions, "SOON_SECONDS", 3600.0)
 
 
 async def restore(one: Instance, action: Action) -> None:
@@ -244,13 +244,13 @@ async def test_d_17_15_a_a_result_that_was_not_handed_over_restores_at_once(one:
     worker = await serving(one)
     action = await started(worker)
     await worker.wait(action, hears("go"))
-    walk = one.engine.durable_streams._walks[action.task_id]
+    walk = one.engine.durable_streams._walks.get(action.task_id)
     # The news does not reach the stream before the eviction does.
     waits = one.scheduler.durable
-    around, waits._around = waits._around, _Deaf(waits._around)  # type: ignore[assignment]
+    around, waits._endings._around = waits._endings._around, _Deaf(waits._endings._around)  # type: ignore[assignment]
     await one.push("go", '{"n":1}')
     await until(lambda: not len(waits), "the result is written")
-    waits._around = around
+    waits._endings._around = around
     assert walk.log.get(1, 1) is not None
     await worker.evict(action)
     again = await worker.invocation(action.task_id, 2)
@@ -313,7 +313,7 @@ async def test_d_17_15_b_beside_open_entries_it_goes_on_after_a_while(
     await one.watched()
     assert (await one.details(action.task_id)).is_evicted
     await restore(one, action)
-    monkeypatch.setattr(durable_streams, "SOON_SECONDS", 0.05)
+    monkeypatch.setattr(durable_evictions, "SOON_SECONDS", 0.05)
     again = await worker.invocation(action.task_id, 2)
     await worker.wait(again, hears("first"))
     second = await worker.wait(again, hears("second"))
@@ -332,7 +332,7 @@ async def test_d_17_15_b_the_moment_belongs_to_one_eviction(one: Instance) -> No
     await one.push("first")
     await worker.result(first)
     await evicted(worker, action)
-    soon = one.engine.durable_streams._soon
+    soon = one.engine.durable_streams._evictions._soon
     await until(lambda: list(soon) == [action.task_id], "it is to be restored soon")
     await restore(one, action)
     again = await worker.invocation(action.task_id, 2)
@@ -394,10 +394,10 @@ async def test_d_29_6_what_nobody_noticed_is_found_after_a_while(one: Instance) 
     action = await started(worker)
     await worker.wait(action, hears("go"))
     waits = one.scheduler.durable
-    around, waits._around = waits._around, _Deaf(waits._around)  # type: ignore[assignment]
+    around, waits._endings._around = waits._endings._around, _Deaf(waits._endings._around)  # type: ignore[assignment]
     await one.push("go", '{"n":1}')
     await until(lambda: not len(waits), "the result is written")
-    waits._around = around
+    waits._endings._around = around
     flight = one.engine.flights.get(action.task_id)
     assert flight is not None
     assert await one.engine.evicting.evict(TENANT, flight, "a test")

@@ -29,7 +29,7 @@ from hatchet.core.durable_messages import (
 )
 from hatchet.core.messages import Action
 from hatchet.core.statuses import RunStatus
-from hatchet.engine import durable_streams, durable_waits, leases
+from hatchet.engine import durable_completions, durable_evictions, durable_waits, leases
 
 Pair = tuple[Instance, Instance]
 
@@ -44,9 +44,9 @@ def short_leases(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(autouse=True)
 def no_polls(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is found by looking again; what is tested is that it is told."""
-    monkeypatch.setattr(durable_streams, "LOOK_SECONDS", inf)
-    monkeypatch.setattr(durable_streams, "QUIET_LOOK_SECONDS", inf)
-    monkeypatch.setattr(durable_streams, "SOON_SECONDS", 3600.0)
+    monkeypatch.setattr(durable_completions, "LOOK_SECONDS", inf)
+    monkeypatch.setattr(durable_completions, "QUIET_LOOK_SECONDS", inf)
+    monkeypatch.setattr(durable_evictions, "SOON_SECONDS", 3600.0)
 
 
 @pytest_asyncio.fixture
@@ -379,7 +379,7 @@ async def test_d_20_7_the_only_instance_dies_and_the_next_one_goes_on(world: Wor
     any_of = await worker.wait(action, hears("x", "g"), sleeps("9h", "g"))
     await one.push("a", '{"n":1}')
     waits = one.scheduler.durable
-    await until(lambda: any(waiting.matches for waiting in waits) and not waits._unwritten, "the match is written")
+    await until(lambda: any(waiting.matches for waiting in waits) and waits._endings.is_idle, "the match is written")
     await worker.worker.fall_silent()
     await one.kill()
     two = await world.engine()

@@ -13,7 +13,7 @@ from hatchet.core.durable_messages import EntryRef, LogLine, MemoRequest, Refuse
 from hatchet.core.errors import FailedPrecondition, NotFound
 from hatchet.core.messages import Action
 from hatchet.core.statuses import RunStatus
-from hatchet.engine import durable_streams
+from hatchet.engine import durable_evictions
 
 UNKNOWN = "707d0855-80ab-4e1f-a156-f1c4546cbf00"
 DURATIONS = ("1ms", "2ms", "3ms")
@@ -22,7 +22,7 @@ DURATIONS = ("1ms", "2ms", "3ms")
 @pytest.fixture(autouse=True)
 def no_moment(monkeypatch: pytest.MonkeyPatch) -> None:
     """An eviction right behind an answer restores nothing by itself."""
-    monkeypatch.setattr(durable_streams, "SOON_SECONDS", 3600.0)
+    monkeypatch.setattr(durable_evictions, "SOON_SECONDS", 3600.0)
 
 
 async def branch(one: Instance, action: Action, node: int, of: int = 1) -> int:

@@ -33,11 +33,14 @@ from hatchet.rest.ports import (
     CronKeeping,
     DurableTasks,
     Filtering,
+    PeopleKeeping,
     RateLimiting,
     Restoring,
     ScheduledKeeping,
     Services,
+    TokenKeeping,
 )
+from hatchet.rest.request_limits import RequestLimits
 from hatchet.store.identity import Tenant, insert_tenant
 from hatchet.store.pool import Database
 from hatchet.store.workers import insert_worker, open_session
@@ -196,6 +199,9 @@ class Door:
         self.health = Health([self._ping], clock=self.clock)
         self.services = Services(
             tokens=FakeTokens(),
+            api_tokens=cast("TokenKeeping", self.engine),
+            people=cast("PeopleKeeping", self.engine),
+            limits=RequestLimits(self.clock),
             tenants=FakeTenants(),
             workers=self.workers,
             pausing=self.workers,

@@ -92,8 +92,8 @@ def test_d_24_8_the_events_of_an_evicted_task(session: Session) -> None:
     session.client.ask("push", "evicted:events", {})
     session.await_end(run_id)
     events = session.task_events_in_order(run_id)
-    types = [kind for kind, _ in events if kind.startswith("DURABLE") or kind in ("STARTED", "FINISHED")]
-    assert types == ["STARTED", "DURABLE_EVICTED", "DURABLE_RESTORING", "STARTED", "FINISHED"]
+    types = [kind for kind, _ in events if kind.startswith("DURABLE") or kind in ("ASSIGNED", "FINISHED")]
+    assert types == ["ASSIGNED", "DURABLE_EVICTED", "DURABLE_RESTORING", "ASSIGNED", "FINISHED"]
     [reason] = [message for kind, message in events if kind == "DURABLE_EVICTED"]
     assert "events" in reason
 

@@ -29,6 +29,7 @@ def test_d_9_6_a_sleep_reports_how_long_it_was_told_to_last(session: Session) ->
     first = session.durable_log(run_id)[0]
     assert first["waitData"] == [{"kind": "SLEEP", "sleepDurationMs": 1000}]  # D-25.3
     assert first["taskExternalId"] == run_id
+    assert set(session.task_events(run_id)) >= {"QUEUED", "ASSIGNED", "SENT_TO_WORKER", "STARTED", "FINISHED"}  # D-24.8
 
 
 def test_d_6_6_a_sleep_until_a_time_asks_for_the_time_first(session: Session) -> None:
@@ -154,9 +155,3 @@ def test_d_23_1_a_durable_step_of_a_workflow(session: Session) -> None:
 
 def test_d_28_8_a_durable_task_without_a_durable_operation(session: Session) -> None:
     assert session.client.ask("aio_run", "durable_idle", {"n": 7}, {}) == {"n": 7, "invocation": 1}
-
-
-def test_d_24_8_the_events_of_a_durable_task(session: Session) -> None:
-    run_id = session.client.ask("run_no_wait", "durable_idle", {"n": 8})
-    session.await_end(run_id)
-    assert set(session.task_events(run_id)) >= {"QUEUED", "ASSIGNED", "SENT_TO_WORKER", "STARTED", "FINISHED"}

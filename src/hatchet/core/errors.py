@@ -39,6 +39,14 @@ class InvalidArgument(HatchetError):
     code = Code.INVALID_ARGUMENT
 
 
+class InvalidFields(InvalidArgument):
+    """Several fields at once: (name of the field, what is wrong and how it must be), at least one."""
+
+    def __init__(self, *faults: tuple[str, str]) -> None:
+        super().__init__(" ".join(text for _, text in faults))
+        self.faults = faults
+
+
 class NotFound(HatchetError):
     """The id is unknown in the caller's tenant; another tenant's id looks the same (C-1.12)."""
 
@@ -77,6 +85,10 @@ class FailedPrecondition(HatchetError):
     """The request is fine but the thing it names is in the wrong state."""
 
     code = Code.FAILED_PRECONDITION
+
+
+class SwitchedOff(FailedPrecondition):
+    """The operator has switched this operation off."""
 
 
 class ResourceExhausted(HatchetError):

@@ -11,15 +11,23 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from hatchet.core.labels import DesiredLabels
+from hatchet.core.roles import Role
 from hatchet.core.statuses import RunStatus
 
 
 @dataclass(slots=True, frozen=True)
 class Caller:
-    """Who sends a request: resolved from the API token, the border of everything it may see (C-1.12)."""
+    """Who sends a request: resolved from the API token or the session, the border of everything it may see (C-1.12)."""
 
     tenant_id: str
     token_id: str
+    """Empty for a person with a session."""
+    role: Role = Role.OWNER
+    """API tokens act like an owner (behaviour-rest R-2.4)."""
+    sees_payloads: bool = True
+    """False: inputs, outputs and event payloads are withheld (behaviour-rest R-3.6)."""
+    user_id: str | None = None
+    """The person; None for an API token."""
 
 
 @dataclass(slots=True, frozen=True, kw_only=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from hatchet.engine.durable_waits import Satisfied
+from hatchet.engine.durable_waiting import Satisfied
 from hatchet.engine.evicting import Evicting
 
 if TYPE_CHECKING:

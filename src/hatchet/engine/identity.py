@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -132,6 +132,15 @@ class Tokens:
         if not await self._shared_check(known):
             raise Unauthenticated
         return known.caller
+
+    async def list(self, tenant_id: str) -> Sequence[identity.TokenRecord]:
+        """The tenant's tokens that were not revoked, the newest first; without their texts, which nobody keeps."""
+        return await identity.tokens(self._database, tenant_id)
+
+    async def tenant_of(self, token_id: str) -> str | None:
+        """The tenant that a token was issued for, also when it was revoked; None for an unknown id."""
+        state = await identity.token_state(self._database, token_id)
+        return None if state is None else state.tenant_id
 
     async def revoke(self, tenant_id: str, token_id: str) -> None:
         """Refuse the token from now on: at once here, within ``cache_seconds`` on other instances.

@@ -9,12 +9,17 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.types import ASGIApp
 
+from hatchet.core.clock import Ids
 from hatchet.core.errors import HatchetError
+from hatchet.engine.clock import UuidIds
 from hatchet.rest import errors, page
+from hatchet.rest.body_limit import MOST_BYTES, BodyLimit
 from hatchet.rest.document import Api
 from hatchet.rest.headers import SecurityHeaders
 from hatchet.rest.ports import About, Services
+from hatchet.rest.request_ids import RequestIds
 from hatchet.rest.routes import (
+    api_tokens,
     crons,
     durable_tasks,
     filters,
@@ -23,14 +28,26 @@ from hatchet.rest.routes import (
     scheduled,
     tasks,
     tenants,
+    users,
     workers,
     workflows,
 )
 
 
-def build_app(services: Services, about: About, *, allowed_origins: Sequence[str] = ()) -> ASGIApp:
-    """The application of the API port. ``allowed_origins`` are glob patterns; none means any origin (R-1.13)."""
-    return SecurityHeaders(build_api(services, about), allowed_origins)
+def build_app(
+    services: Services,
+    about: About,
+    *,
+    allowed_origins: Sequence[str] = (),
+    most_body_bytes: int = MOST_BYTES,
+    ids: Ids | None = None,
+) -> ASGIApp:
+    """The application of the API port. ``allowed_origins`` are glob patterns; none means any origin (R-1.13).
+
+    ``ids`` names the requests that come without an id.
+    """
+    limited = BodyLimit(build_api(services, about), most_body_bytes)
+    return RequestIds(SecurityHeaders(limited, allowed_origins), ids or UuidIds())
 
 
 def build_api(services: Services, about: About) -> FastAPI:
@@ -40,9 +57,11 @@ def build_api(services: Services, about: About) -> FastAPI:
     app.state.about = about
     errors.install(app)
     app.include_router(crons.creating)
-    for routes in (meta, tenants, workers, workflows, tasks, durable_tasks, filters, rate_limits, crons, scheduled):
+    app.include_router(users.login_router)
+    for routes in (meta, users, tenants, api_tokens, workers, workflows, tasks, durable_tasks):
         app.include_router(routes.router)
-    app.include_router(meta.open_router)
+    for routes in (filters, rate_limits, crons, scheduled):
+        app.include_router(routes.router)
     app.add_exception_handler(404, _elsewhere)
     return app
 

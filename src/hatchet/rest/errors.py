@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from hatchet.core.errors import Code, HatchetError
+from hatchet.core.errors import Code, HatchetError, InvalidFields, SwitchedOff
 
 STATUS = {
     Code.INVALID_ARGUMENT: 400,
@@ -69,7 +69,10 @@ async def _hatchet_error(_request: Request, error: Exception) -> Response:
     if error.code is Code.INTERNAL:
         log.error("internal error", exc_info=error)
         return framework_error(500, NEUTRAL)
-    return api_errors(STATUS[error.code], {"description": error.message})
+    if isinstance(error, InvalidFields):
+        return api_errors(400, *({"field": field, "description": text} for field, text in error.faults))
+    status = 405 if isinstance(error, SwitchedOff) else STATUS[error.code]
+    return api_errors(status, {"description": error.message})
 
 
 async def _invalid(_request: Request, error: Exception) -> Response:

@@ -18,9 +18,13 @@ from hatchet.core.rules import DefaultFilter
 from hatchet.core.statuses import RunStatus
 from hatchet.engine.crons import NewCron
 from hatchet.engine.scheduled_runs import BulkAnswer, Listed, Page, WantedRun
+from hatchet.engine.sessions import Session
+from hatchet.rest.cookies import SessionCookie
 from hatchet.rest.health import Health
+from hatchet.rest.request_limits import RequestLimits
 from hatchet.store.filters import FilterRecord
-from hatchet.store.identity import Tenant
+from hatchet.store.identity import Tenant, TokenRecord
+from hatchet.store.people import Membership, Rights, User
 from hatchet.store.rate_limits import LimitRecord
 from hatchet.store.schedule_entries import CronFilter, CronRecord, ScheduledFilter
 from hatchet.store.workers_read import WorkerRecord, WorkflowName
@@ -33,6 +37,44 @@ class Verifying(Protocol):
     def cached(self, token: str) -> Caller | None: ...
 
     async def verify(self, token: str) -> Caller: ...
+
+
+class Owned(Protocol):
+    """Resources that belong to a tenant."""
+
+    async def tenant_of(self, resource_id: str, /) -> str | None:
+        """Whose it is; None for an unknown id."""
+        ...
+
+
+class TokenKeeping(Protocol):
+    """Lists, issues and revokes API tokens, inside a tenant (R-7)."""
+
+    async def list(self, tenant_id: str) -> Sequence[TokenRecord]: ...
+
+    async def issue(self, tenant_id: str, *, name: str, lifetime_seconds: float) -> str: ...
+
+    async def revoke(self, tenant_id: str, token_id: str) -> None: ...
+
+    async def tenant_of(self, token_id: str) -> str | None: ...
+
+
+class PeopleKeeping(Protocol):
+    """People and their sessions (R-5); what opens a session answers also with what its cookie holds."""
+
+    async def register(self, *, name: str, email: str, password: str) -> tuple[User, str]: ...
+
+    async def log_in(self, *, email: str, password: str) -> tuple[User, str]: ...
+
+    async def log_out(self, session: Session) -> None: ...
+
+    async def change_password(self, session: Session, *, old: str, new: str) -> None: ...
+
+    async def visit(self, cookie: str, tenant_id: str | None = None) -> Session | None: ...
+
+    async def rights_around(self, user: User, resource_id: str) -> Rights | None: ...
+
+    async def memberships(self, user: User) -> Sequence[Membership]: ...
 
 
 class TenantReading(Protocol):
@@ -200,6 +242,9 @@ class Services:
     """Everything that the routes use."""
 
     tokens: Verifying
+    api_tokens: TokenKeeping
+    people: PeopleKeeping
+    limits: RequestLimits
     tenants: TenantReading
     workers: WorkerReading
     pausing: Pausing
@@ -226,7 +271,8 @@ class About:
     health_port: int | None = None
     """None when the health port is switched off."""
     auth_schemes: tuple[str, ...] = ()
-    """Ways to sign in with a browser; this version has none."""
+    """Ways to sign in with a browser: ``basic`` is a password."""
+    cookie: SessionCookie = field(default_factory=SessionCookie)
     allow_signup: bool = False
     allow_invites: bool = False
     allow_create_tenant: bool = False

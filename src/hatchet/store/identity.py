@@ -27,6 +27,16 @@ class TokenState:
 
 
 @dataclass(slots=True, frozen=True)
+class TokenRecord:
+    """An issued token as its tenant sees it; times in seconds since 1970."""
+
+    id: str
+    name: str
+    created_at: float
+    expires_at: float
+
+
+@dataclass(slots=True, frozen=True)
 class SeedState:
     """How much of the seed is there already. ``slug_owner`` is the tenant that holds the slug."""
 
@@ -46,6 +56,12 @@ async def token_state(database: Queries, token_id: str) -> TokenState | None:
     """The row of a token, None when it was never issued (or its tenant is gone)."""
     rows = await database.fetch("identity_token_state", token_id)
     return TokenState(str(rows[0]["tenant_id"]), rows[0]["expires_at"], rows[0]["revoked"]) if rows else None
+
+
+async def tokens(database: Queries, tenant_id: str) -> list[TokenRecord]:
+    """The tokens of a tenant that were not revoked, the newest first."""
+    rows = await database.fetch("identity_tokens", tenant_id)
+    return [TokenRecord(str(row["id"]), row["name"], row["created_at"], row["expires_at"]) for row in rows]
 
 
 async def revoke_token(database: Queries, *, tenant_id: str, token_id: str, at: float) -> bool:

@@ -87,6 +87,7 @@ class Invocation:
         self._broken: str | None = None
         self._entries: dict[EntryKey, Entry] = {}
         self._children: dict[str, Entry] = {}
+        self._by_child_key: dict[str, DurableSpawnResult] = {}
         self._under_way = 0
         self._hand_over = HandOver(main_loop, lambda: self._under_way <= 1)
         self._waits = Waits()
@@ -164,6 +165,10 @@ class Invocation:
         spawned: list[DurableSpawnResult] = []
         # One turn for all parts: steps of other branches of the function must not come between them (D-4.6).
         async with self._turn:
+            if all(request.child_key in self._by_child_key for request in requests):
+                # What this invocation has spawned already it need not ask for (D-13.7). An answer would come at a time
+                # that the log does not know, since it takes no node: branches might go on in another order next time.
+                return [self._by_child_key[request.child_key] for request in requests]
             for part in chunks(requests, self._limit, most=CHILDREN_IN_A_REQUEST):
                 message = pb.DurableTaskTriggerRunsRequest(
                     invocation_count=self.count, durable_task_external_id=self.task_id, trigger_opts=part
@@ -175,7 +180,10 @@ class Invocation:
                 for request, run in zip(part, runs, strict=True):
                     run_id = run.workflow_run_external_id
                     self._children[run_id] = self._entry((run.branch_id, run.node_id))
-                    spawned.append(DurableSpawnResult(run.node_id, run.branch_id, request.name, run_id))
+                    child = DurableSpawnResult(run.node_id, run.branch_id, request.name, run_id)
+                    spawned.append(child)
+                    if request.child_key:
+                        self._by_child_key[request.child_key] = child
         return spawned
 
     async def _step(self, message: pb.DurableTaskRequest) -> pb.DurableTaskResponse:
@@ -266,7 +274,7 @@ class Invocation:
             for run in answer.trigger_runs_ack.run_entries:
                 self._entry((run.branch_id, run.node_id))
         if self._request is not None and self._request.is_answered_by(answer):
-            self._request.resolve(answer)
+            self._answer(self._request, answer)
         elif answer.HasField("eviction_ack"):
             # Its request had been given up; the engine has evicted the run nevertheless.
             self.evicted()
@@ -276,11 +284,20 @@ class Invocation:
         if self._request is None:
             return
         if error.error_type == pb.DURABLE_TASK_ERROR_TYPE_NONDETERMINISM:
-            self._request.resolve(NonDeterminismError(self.task_id, self.count, error.error_message, error.ref.node_id))
+            refusal = NonDeterminismError(self.task_id, self.count, error.error_message, error.ref.node_id)
+            self._answer(self._request, refusal)
         else:
             # It recorded nothing, so the next step may be asked for.
             text = error.error_message or "the engine refused a step of this task"
-            self._request.resolve(DurableOperationError(text))
+            self._answer(self._request, DurableOperationError(text))
+
+    def _answer(self, request: Request, answer: pb.DurableTaskResponse | Exception) -> None:
+        """Behind the completions that came before it. That of an eviction holds these back, so it goes first."""
+        if request.message.HasField("evict_invocation"):
+            request.resolve(answer)
+        else:
+            request.arrives()
+            self._hand_over.put_answer(lambda: request.resolve(answer))
 
     def completed(self, message: pb.DurableTaskEventLogEntryCompletedResponse) -> None:
         """The result of an entry. One that is not known here belongs to a memo, whose value came before (D-12.8)."""

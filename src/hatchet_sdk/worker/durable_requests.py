@@ -52,16 +52,22 @@ class Request:
         self.on_stream = True
         self._timer = loop.call_later(self.seconds, self._expired)
 
-    def resolve(self, answer: pb.DurableTaskResponse | Exception) -> None:
-        """Its answer, or why there is none."""
+    def arrives(self) -> None:
+        """Its answer is here, be it that the code gets it later."""
+        self.on_stream = False
         if self._timer is not None:
             self._timer.cancel()
+
+    def resolve(self, answer: pb.DurableTaskResponse | Exception) -> bool:
+        """Its answer, or why there is none; False when it had one."""
+        self.arrives()
         if self.answer.done():
-            return
+            return False
         if isinstance(answer, Exception):
             self.answer.set_exception(answer)
         else:
             self.answer.set_result(answer)
+        return True
 
     def is_answered_by(self, answer: pb.DurableTaskResponse) -> bool:
         """Whether that is the answer to such a request, and not the late one to a request that was given up."""

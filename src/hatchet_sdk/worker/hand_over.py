@@ -1,9 +1,10 @@
-"""Completions of one invocation, given to the function one after the other in the order of their arrival (D-15.4).
+"""What comes for one invocation, given to the function one after the other in the order of its arrival (D-15.4).
 
 Branches of a function that wait at once must go on in the same order every time, because the log knows their next steps
 by place. The engine sends completions in the order of the first time (D-15.3); but what once took seconds comes in one
 burst on a replay, and then a branch whose result has fewer turns of the event loops to go would overtake the one before
-it. So each completion waits until the code behind the last one has gone on to its next step. Connection thread only.
+it. So each completion waits until the code behind the last one has gone on to its next step. Acknowledgements stand in
+the same line: the code behind one may go on without waiting for anything, too. Connection thread only.
 """
 
 from __future__ import annotations
@@ -34,13 +35,17 @@ class HandOver:
     def __init__(self, main_loop: asyncio.AbstractEventLoop, is_alone: Callable[[], bool]) -> None:
         self._main_loop = main_loop
         self._is_alone = is_alone
-        self._arrived: deque[tuple[Done, Completion]] = deque()
+        self._arrived: deque[Callable[[], bool]] = deque()
         self._turn: asyncio.Task[None] | None = None
         self._held = False
 
     def put(self, done: Done, completion: Completion) -> None:
-        """The next one."""
-        self._arrived.append((done, completion))
+        """The next completion."""
+        self.put_answer(lambda: _completed(done, completion))
+
+    def put_answer(self, give: Callable[[], bool]) -> None:
+        """Something else that code goes on with. ``give``: hands it over; whether somebody may go on now."""
+        self._arrived.append(give)
         self._go_on()
 
     def hold(self) -> None:
@@ -60,16 +65,8 @@ class HandOver:
     def _go_on(self) -> None:
         while self._arrived and self._turn is None and not self._held:
             was_alone = self._is_alone()
-            if self._give() and not was_alone:
+            if self._arrived.popleft()() and not was_alone:
                 self._turn = asyncio.get_running_loop().create_task(self._settle())
-
-    def _give(self) -> bool:
-        """Whether somebody may go on now: results that are sent twice are no news."""
-        done, completion = self._arrived.popleft()
-        if done.done():
-            return False
-        done.set_result(completion)
-        return True
 
     async def _settle(self) -> None:
         try:
@@ -82,6 +79,14 @@ class HandOver:
         finally:
             self._turn = None
         self._go_on()
+
+
+def _completed(done: Done, completion: Completion) -> bool:
+    """Results that are sent twice are no news."""
+    if done.done():
+        return False
+    done.set_result(completion)
+    return True
 
 
 async def _turns() -> None:

@@ -1,7 +1,7 @@
 """What each durable run of the chaos tests does, and what it has to see: pure functions of its number.
 
-``programs/durable.py`` follows a plan, and ``durable_checker.py`` compares what came of it. Memos are never in branches:
-they answer at once on a replay, so that what runs beside them may ask in another order (behaviour-durable D-12.13).
+``programs/durable.py`` follows a plan, and ``durable_checker.py`` compares what came of it. Memos are never in
+branches: they answer at once on a replay, so what runs beside them may ask in another order (D-12.13).
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ ALONE = ("memo", "past", "future")
 """Steps that have a memo in them."""
 WAITS = ("sleep", "once", "nap", "news", "race", "both")
 CHILDREN = ("child", "lasting", "failing", "bulk", "keyed", "orphan")
-ENTRIES = {kind: ("MEMO",) for kind in ("memo",)}
-ENTRIES |= {kind: ("MEMO", "WAIT_FOR") for kind in ("past", "future")}
-ENTRIES |= {kind: ("WAIT_FOR",) for kind in WAITS}
+ENTRIES: dict[str, tuple[str, ...]] = {"memo": ("MEMO",)}
+ENTRIES |= dict.fromkeys(("past", "future"), ("MEMO", "WAIT_FOR"))
+ENTRIES |= dict.fromkeys(WAITS, ("WAIT_FOR",))
 LONG = "1h"
 """Nothing waits for the end of this sleep."""
 

@@ -9,8 +9,10 @@ from uuid import UUID
 import orjson
 from fastapi import APIRouter, Query, Response
 
+from hatchet.core.roles import Role
 from hatchet.core.run_filter import metadata_pairs
 from hatchet.engine.crons import NewCron
+from hatchet.rest.access import needs
 from hatchet.rest.guard import CallerOf, GuardedRoute, ServicesOf
 from hatchet.rest.pagination import pagination
 from hatchet.rest.schemas_schedules import (
@@ -36,6 +38,7 @@ router = APIRouter(route_class=GuardedRoute)
 
 
 @creating.post("/api/v1/tenants/{tenant}/workflows/{workflow}/crons", response_model_exclude_none=True)
+@needs(Role.MEMBER)
 async def create_cron(
     tenant: str, workflow: str, body: CreateCronWorkflowTriggerRequest, caller: CallerOf, services: ServicesOf
 ) -> CronWorkflows:
@@ -51,6 +54,7 @@ async def create_cron(
 
 
 @router.get(CRONS, response_model_exclude_none=True)
+@needs(Role.VIEWER)
 async def list_crons(
     tenant: str,
     caller: CallerOf,
@@ -79,12 +83,14 @@ async def list_crons(
 
 
 @router.get(ONE, response_model_exclude_none=True)
+@needs(Role.VIEWER)
 async def get_cron(tenant: str, cron_workflow: UUID, caller: CallerOf, services: ServicesOf) -> CronWorkflows:
     """One cron (R-15.5)."""
     return cron_body(await services.crons.get(caller.tenant_id, str(cron_workflow)))
 
 
 @router.patch(ONE, status_code=204)
+@needs(Role.MEMBER)
 async def update_cron(
     tenant: str, cron_workflow: UUID, body: UpdateCronWorkflowTriggerRequest, caller: CallerOf, services: ServicesOf
 ) -> Response:
@@ -95,6 +101,7 @@ async def update_cron(
 
 
 @router.delete(ONE, status_code=204)
+@needs(Role.MEMBER)
 async def delete_cron(tenant: str, cron_workflow: UUID, caller: CallerOf, services: ServicesOf) -> Response:
     """Delete it (R-15.5); one that is declared in code is refused (R-15.6)."""
     await services.crons.delete(caller.tenant_id, str(cron_workflow))
@@ -102,6 +109,7 @@ async def delete_cron(tenant: str, cron_workflow: UUID, caller: CallerOf, servic
 
 
 @router.post(ONE, response_model_exclude_none=True)
+@needs(Role.MEMBER)
 async def trigger_cron(tenant: str, cron_workflow: UUID, caller: CallerOf, services: ServicesOf) -> TriggerRunResult:
     """Start a run of it now (R-15.7)."""
     return TriggerRunResult(external_id=UUID(await services.crons.trigger(caller.tenant_id, str(cron_workflow))))

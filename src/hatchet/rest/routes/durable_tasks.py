@@ -9,6 +9,8 @@ from fastapi import APIRouter, Query
 
 from hatchet.core.durable_log import MOST_ENTRIES
 from hatchet.core.durable_messages import LogLine
+from hatchet.core.roles import Role
+from hatchet.rest.access import needs
 from hatchet.rest.guard import CallerOf, GuardedRoute, ServicesOf
 from hatchet.rest.schemas_durable import (
     V1BranchDurableTaskRequest,
@@ -28,6 +30,7 @@ router = APIRouter(route_class=GuardedRoute)
 
 
 @router.get("/api/v1/stable/tenants/{tenant}/durable-tasks/{durable_task}", response_model_exclude_none=True)
+@needs(Role.VIEWER)
 async def list_durable_log(
     tenant: str,
     durable_task: UUID,
@@ -42,6 +45,7 @@ async def list_durable_log(
 
 
 @router.post("/api/v1/stable/tenants/{tenant}/durable-tasks/branch", response_model_exclude_none=True)
+@needs(Role.MEMBER)
 async def branch_durable_task(
     tenant: str, body: V1BranchDurableTaskRequest, caller: CallerOf, services: ServicesOf
 ) -> V1BranchDurableTaskResponse:
@@ -52,6 +56,7 @@ async def branch_durable_task(
 
 
 @router.post("/api/v1/stable/tasks/{task}/restore", response_model_exclude_none=True)
+@needs(Role.MEMBER)
 async def restore_task(task: str, caller: CallerOf, services: ServicesOf) -> V1RestoreTaskResponse:
     """Queue an evicted task again; one that is queued or runs stays as it is (D-25.7, D-18.3)."""
     await services.restoring.requeue(caller.tenant_id, str(UUID(task)), RESTORED)

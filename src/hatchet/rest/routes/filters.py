@@ -10,7 +10,9 @@ from fastapi import APIRouter, Query
 
 from hatchet.core.expressions import ExpressionFailed, Use, evaluate
 from hatchet.core.json_texts import json_value
+from hatchet.core.roles import Role
 from hatchet.core.rules import DefaultFilter
+from hatchet.rest.access import needs
 from hatchet.rest.guard import CallerOf, GuardedRoute, ServicesOf
 from hatchet.rest.pagination import pagination
 from hatchet.rest.schemas_filters import (
@@ -31,6 +33,7 @@ router = APIRouter(route_class=GuardedRoute)
 
 
 @router.get("/api/v1/stable/tenants/{tenant}/filters", response_model_exclude_none=True)
+@needs(Role.VIEWER)
 async def list_filters(
     tenant: str,
     caller: CallerOf,
@@ -53,6 +56,7 @@ async def list_filters(
 
 
 @router.post("/api/v1/stable/tenants/{tenant}/filters", response_model_exclude_none=True)
+@needs(Role.MEMBER)
 async def create_filter(tenant: str, body: V1CreateFilterRequest, caller: CallerOf, services: ServicesOf) -> V1Filter:
     """Make a filter (R-18.2, R-18.3)."""
     wanted = DefaultFilter(scope=body.scope, expression=body.expression, payload=json.dumps(body.payload or {}))
@@ -60,12 +64,14 @@ async def create_filter(tenant: str, body: V1CreateFilterRequest, caller: Caller
 
 
 @router.get("/api/v1/stable/tenants/{tenant}/filters/{v1_filter}", response_model_exclude_none=True)
+@needs(Role.VIEWER)
 async def get_filter(tenant: str, v1_filter: UUID, caller: CallerOf, services: ServicesOf) -> V1Filter:
     """One filter (R-18.4)."""
     return filter_body(await services.filters.get(caller.tenant_id, str(v1_filter)))
 
 
 @router.patch("/api/v1/stable/tenants/{tenant}/filters/{v1_filter}", response_model_exclude_none=True)
+@needs(Role.MEMBER)
 async def update_filter(
     tenant: str, v1_filter: UUID, body: V1UpdateFilterRequest, caller: CallerOf, services: ServicesOf
 ) -> V1Filter:
@@ -81,12 +87,14 @@ async def update_filter(
 
 
 @router.delete("/api/v1/stable/tenants/{tenant}/filters/{v1_filter}", response_model_exclude_none=True)
+@needs(Role.MEMBER)
 async def delete_filter(tenant: str, v1_filter: UUID, caller: CallerOf, services: ServicesOf) -> V1Filter:
     """Delete a filter; the answer is what it was (R-18.4)."""
     return filter_body(await services.filters.remove(caller.tenant_id, str(v1_filter)))
 
 
 @router.post("/api/v1/stable/tenants/{tenant}/cel/debug", response_model_exclude_none=True)
+@needs(Role.VIEWER)
 async def debug_expression(tenant: str, body: V1CELDebugRequest, caller: CallerOf) -> V1CELDebugResponse:
     """What the expression of a filter says to this event; that it has no value is an answer, too (R-18.6)."""
     variables: dict[str, Any] = {

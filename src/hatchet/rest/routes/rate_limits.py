@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Query
 from starlette.responses import Response
 
+from hatchet.core.roles import Role
+from hatchet.rest.access import needs
 from hatchet.rest.guard import CallerOf, GuardedRoute, ServicesOf
 from hatchet.rest.pagination import pagination
 from hatchet.rest.rate_limit_schemas import RateLimit, RateLimitList
@@ -21,6 +23,7 @@ router = APIRouter(route_class=GuardedRoute)
 
 
 @router.get("/api/v1/tenants/{tenant}/rate-limits", response_model_exclude_none=True)
+@needs(Role.VIEWER)
 async def list_rate_limits(
     tenant: str,
     caller: CallerOf,
@@ -46,6 +49,7 @@ async def list_rate_limits(
 
 
 @router.delete("/api/v1/tenants/{tenant}/rate-limits", status_code=204, response_model=None)
+@needs(Role.MEMBER)
 async def delete_rate_limit(
     tenant: str, caller: CallerOf, services: ServicesOf, key: Annotated[str, Query()]
 ) -> Response:

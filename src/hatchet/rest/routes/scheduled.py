@@ -9,10 +9,12 @@ from uuid import UUID
 from fastapi import APIRouter, Query, Response
 
 from hatchet.core.errors import InvalidArgument, NotFound
+from hatchet.core.roles import Role
 from hatchet.core.run_filter import metadata_pairs
 from hatchet.core.statuses import RunStatus
 from hatchet.engine.schedule_fields import checked_time
 from hatchet.engine.scheduled_runs import BulkAnswer, Listed, Page, WantedRun
+from hatchet.rest.access import needs
 from hatchet.rest.guard import CallerOf, GuardedRoute, ServicesOf
 from hatchet.rest.pagination import pagination
 from hatchet.rest.routes.crons import creating, object_or_none
@@ -54,6 +56,7 @@ router = APIRouter(route_class=GuardedRoute)
 
 
 @creating.post("/api/v1/tenants/{tenant}/workflows/{workflow}/scheduled", response_model_exclude_none=True)
+@needs(Role.MEMBER)
 async def create_scheduled(
     tenant: str, workflow: str, body: ScheduleWorkflowRunRequest, caller: CallerOf, services: ServicesOf
 ) -> ScheduledWorkflows:
@@ -73,6 +76,7 @@ async def create_scheduled(
 
 
 @router.post(SCHEDULED + "/bulk-delete", response_model_exclude_none=True)
+@needs(Role.MEMBER)
 async def bulk_delete(
     tenant: str, body: ScheduledWorkflowsBulkDeleteRequest, caller: CallerOf, services: ServicesOf
 ) -> ScheduledWorkflowsBulkDeleteResponse:
@@ -90,6 +94,7 @@ async def bulk_delete(
 
 
 @router.post(SCHEDULED + "/bulk-update", response_model_exclude_none=True)
+@needs(Role.MEMBER)
 async def bulk_update(
     tenant: str, body: ScheduledWorkflowsBulkUpdateRequest, caller: CallerOf, services: ServicesOf
 ) -> ScheduledWorkflowsBulkUpdateResponse:
@@ -100,6 +105,7 @@ async def bulk_update(
 
 
 @router.get(SCHEDULED, response_model_exclude_none=True)
+@needs(Role.VIEWER)
 async def list_scheduled(
     tenant: str,
     caller: CallerOf,
@@ -146,6 +152,7 @@ async def list_scheduled(
 
 
 @router.get(ONE, response_model_exclude_none=True)
+@needs(Role.VIEWER)
 async def get_scheduled(
     tenant: str, scheduled_workflow_run: UUID, caller: CallerOf, services: ServicesOf
 ) -> ScheduledWorkflows:
@@ -154,6 +161,7 @@ async def get_scheduled(
 
 
 @router.patch(ONE, response_model_exclude_none=True)
+@needs(Role.MEMBER)
 async def update_scheduled(
     tenant: str,
     scheduled_workflow_run: UUID,
@@ -167,6 +175,7 @@ async def update_scheduled(
 
 
 @router.delete(ONE, status_code=204)
+@needs(Role.MEMBER)
 async def delete_scheduled(
     tenant: str, scheduled_workflow_run: UUID, caller: CallerOf, services: ServicesOf
 ) -> Response:
@@ -176,6 +185,7 @@ async def delete_scheduled(
 
 
 @router.post(ONE, response_model_exclude_none=True)
+@needs(Role.MEMBER)
 async def trigger_scheduled(
     tenant: str, scheduled_workflow_run: UUID, caller: CallerOf, services: ServicesOf
 ) -> TriggerRunResult:

@@ -10,8 +10,10 @@ from fastapi import APIRouter, Query
 from hatchet.core.errors import InvalidArgument
 from hatchet.core.history import TaskEvent
 from hatchet.core.messages import RunFilter
+from hatchet.core.roles import Role
 from hatchet.core.run_filter import BOTH_GIVEN, listed_statuses, metadata_pairs
 from hatchet.core.statuses import TaskEventType
+from hatchet.rest.access import needs
 from hatchet.rest.guard import CallerOf, GuardedRoute, ServicesOf
 from hatchet.rest.schemas import (
     PaginationResponse,
@@ -36,6 +38,7 @@ router = APIRouter(route_class=GuardedRoute)
 
 
 @router.post("/api/v1/stable/tenants/{tenant}/tasks/cancel", response_model_exclude_none=True)
+@needs(Role.MEMBER)
 async def cancel_tasks(
     tenant: str, body: V1CancelTaskRequest, caller: CallerOf, services: ServicesOf
 ) -> V1CancelledTasks:
@@ -45,6 +48,7 @@ async def cancel_tasks(
 
 
 @router.post("/api/v1/stable/tenants/{tenant}/tasks/replay", response_model_exclude_none=True)
+@needs(Role.MEMBER)
 async def replay_tasks(
     tenant: str, body: V1ReplayTaskRequest, caller: CallerOf, services: ServicesOf
 ) -> V1ReplayedTasks:
@@ -54,6 +58,7 @@ async def replay_tasks(
 
 
 @router.get("/api/v1/stable/tasks/{task}/task-events", response_model_exclude_none=True)
+@needs(Role.VIEWER)
 async def list_task_events(
     task: str,
     caller: CallerOf,

@@ -9,6 +9,8 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Query
 
 from hatchet.core.errors import InvalidArgument
+from hatchet.core.roles import Role
+from hatchet.rest.access import needs
 from hatchet.rest.errors import Refused
 from hatchet.rest.guard import NOT_FOUND, CallerOf, GuardedRoute, ServicesOf
 from hatchet.rest.pagination import pagination
@@ -40,6 +42,7 @@ router = APIRouter(route_class=GuardedRoute)
 
 
 @router.get("/api/v1/tenants/{tenant}/worker", response_model_exclude_none=True)
+@needs(Role.VIEWER)
 async def list_workers(
     tenant: str,
     caller: CallerOf,
@@ -63,12 +66,14 @@ async def list_workers(
 
 
 @router.get("/api/v1/workers/{worker}", response_model_exclude_none=True)
+@needs(Role.VIEWER)
 async def get_worker(worker: str, caller: CallerOf, services: ServicesOf) -> Worker:
     """One worker with the workflows that it can run (R-14.6)."""
     return await _read(worker, caller.tenant_id, services)
 
 
 @router.patch("/api/v1/workers/{worker}", response_model_exclude_none=True)
+@needs(Role.MEMBER)
 async def update_worker(worker: str, body: UpdateWorkerRequest, caller: CallerOf, services: ServicesOf) -> Worker:
     """Pause or resume; a paused worker finishes what it has and gets nothing new (R-14.7)."""
     if body.is_paused is not None:

@@ -8,6 +8,8 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 
 from hatchet.core.held import DuringPause, PauseSettings
+from hatchet.core.roles import Role
+from hatchet.rest.access import needs
 from hatchet.rest.errors import Refused
 from hatchet.rest.guard import NOT_FOUND, CallerOf, GuardedRoute, ServicesOf
 from hatchet.rest.pagination import pagination
@@ -30,6 +32,7 @@ router = APIRouter(route_class=GuardedRoute)
 
 
 @router.get("/api/v1/tenants/{tenant}/workflows", response_model_exclude_none=True)
+@needs(Role.VIEWER)
 async def list_workflows(
     tenant: str,
     caller: CallerOf,
@@ -45,12 +48,14 @@ async def list_workflows(
 
 
 @router.get("/api/v1/workflows/{workflow}", response_model_exclude_none=True)
+@needs(Role.VIEWER)
 async def get_workflow(workflow: str, caller: CallerOf, services: ServicesOf) -> Workflow:
     """One workflow (R-13.3)."""
     return await _read(str(uuid.UUID(workflow)), caller.tenant_id, services)
 
 
 @router.patch("/api/v1/workflows/{workflow}", response_model_exclude_none=True)
+@needs(Role.MEMBER)
 async def update_workflow(
     workflow: str, body: WorkflowUpdateRequest, caller: CallerOf, services: ServicesOf
 ) -> Workflow:
