@@ -21,7 +21,7 @@ help:
 	@echo "make setup    create $(VENV) with the server, the SDK and the tools"
 	@echo "make run      start the server and the example worker, run one task, serve until Ctrl-C"
 	@echo "make test     the whole test suite            (PYTEST_ARGS='-k name' for a part, TEST_PROCESSES=n)"
-	@echo "make soak     limits and triggers while engines and workers are killed (SOAK_SECONDS=300 a setting, SOAK_ARGS='-k name')"
+	@echo "make soak     limits, triggers and durable runs while everything is killed (SOAK_SECONDS=300 a setting, SOAK_ARGS='-k name')"
 	@echo "make lint     style, import layers, freshness of what is generated"
 	@echo "make types    strict type check"
 	@echo "make rules    which rules of the contract a test names (RULES_ARGS='C-8' lists the others of a section)"
@@ -48,7 +48,7 @@ test: $(STAMP)
 	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n $(TEST_PROCESSES) $(PYTEST_ARGS)
 
 soak: $(STAMP)
-	SOAK_SECONDS=$(SOAK_SECONDS) $(BIN)/python -m pytest -s tests/chaos/test_limits_under_kills.py $(SOAK_ARGS)
+	SOAK_SECONDS=$(SOAK_SECONDS) $(BIN)/python -m pytest -s tests/chaos/test_limits_under_kills.py tests/chaos/test_durable_under_kills.py $(SOAK_ARGS)
 
 lint: $(STAMP)
 	$(BIN)/ruff check

@@ -26,6 +26,7 @@ from hatchet.engine.durable_streams import DurableStreams
 from hatchet.engine.durable_waits import DurableWaits
 from hatchet.engine.durable_writes import DurableWrites
 from hatchet.engine.endings import Endings
+from hatchet.engine.event_reading import EventReading
 from hatchet.engine.event_triggers import EventTriggers
 from hatchet.engine.events import Events
 from hatchet.engine.evicting import Evicting
@@ -37,11 +38,13 @@ from hatchet.engine.leases import LeaseKeeper
 from hatchet.engine.lookup import Lookup
 from hatchet.engine.memory import Flights, Owners, PayloadCache
 from hatchet.engine.open_runs import OpenRuns
+from hatchet.engine.owner_questions import OwnerQuestions
 from hatchet.engine.ownership import Ownership
 from hatchet.engine.passwords import Passwords
 from hatchet.engine.pausing import Pausing
 from hatchet.engine.people import People
 from hatchet.engine.publish import Results
+from hatchet.engine.queue_stats import QueueStats
 from hatchet.engine.rate_limits import RateLimiting
 from hatchet.engine.reading import Reading
 from hatchet.engine.rebuild import Rebuild
@@ -51,6 +54,7 @@ from hatchet.engine.report import Reports
 from hatchet.engine.run_book import RunBook
 from hatchet.engine.run_events import RunEvents
 from hatchet.engine.run_facts import RunFacts
+from hatchet.engine.run_views import RunViews
 from hatchet.engine.schedule import TenantScheduler
 from hatchet.engine.scheduled_runs import ScheduledRuns
 from hatchet.engine.schedules import Schedules
@@ -65,7 +69,9 @@ from hatchet.engine.upkeep import Upkeep
 from hatchet.engine.verdicts import Verdicts
 from hatchet.engine.watch import Watch
 from hatchet.engine.why import Why
+from hatchet.engine.worker_use import WorkerUses
 from hatchet.engine.workers import FLUSH_SECONDS, Workers
+from hatchet.engine.workflow_removal import WorkflowRemoval
 from hatchet.grpc.server import GrpcServer
 from hatchet.grpc.services import grpc_services
 from hatchet.grpc.tls import server_credentials
@@ -238,26 +244,7 @@ class Server:
             ),
             embedded=settings.database_dsn() is None,
         )
-        services = Services(
-            tokens=self._tokens,
-            api_tokens=self._tokens,
-            people=people,
-            limits=RequestLimits(clock),
-            tenants=Tenants(database=database, clock=clock),
-            workers=WorkersRead(database, clock, engine.workers.last_seen, FLUSH_SECONDS),
-            pausing=engine.workers,
-            workflows=WorkflowsRead(database),
-            workflow_pausing=engine.pausing,
-            bulk=engine.bulk,
-            filters=engine.filters,
-            rate_limits=engine.rate_limits,
-            crons=engine.crons,
-            scheduled=engine.scheduled,
-            reading=engine.reading,
-            durable=engine.durable,
-            restoring=engine.evicting,
-            health=health,
-        )
+        services = engine.rest_services(tokens=self._tokens, people=people, limits=RequestLimits(clock), health=health)
         http = HttpServer(
             build_app(services, about), host=settings.grpc_bind_address, port=http_port, variable="SERVER_PORT"
         )
@@ -371,6 +358,7 @@ class Engine:
             clock,
             max_internal_retries=retries,
         )
+        self.removal = WorkflowRemoval(database, self.registration, self.control, self.bus)
         self.pausing = Pausing(database, self.owners, self.control, self.bus, clock)
         self.rate_limits = RateLimiting(database, self.owners, self.bus, clock)
         self.evicting = Evicting(
@@ -381,7 +369,12 @@ class Engine:
         )
         self.bulk = Bulk(database, self.control, self.replay)
         self.why = Why(database, self.owners, self.rebuild, self.run_facts, self.bus, clock, ids)
+        self.event_reading = EventReading(database, self.run_facts, clock)
+        self.questions = OwnerQuestions(self.owners, self.bus, ids)
+        self.queue_stats = QueueStats(self.questions, clock)
+        self.worker_uses = WorkerUses(self.questions, database)
         self.reading = Reading(database, self.rebuild, self.run_facts, clock)
+        self.views = RunViews(database, self.rebuild, self.run_facts, clock)
         self.trigger = Trigger(
             hot,
             self.registration,
@@ -523,6 +516,34 @@ class Engine:
             rate_limits=self.rate_limits,
             clock=self.clock,
             max_message_bytes=max_message_bytes,
+        )
+
+    def rest_services(self, *, tokens: Tokens, people: People, limits: RequestLimits, health: Health) -> Services:
+        """What the routes of the HTTP port use."""
+        return Services(
+            tokens=tokens,
+            api_tokens=tokens,
+            people=people,
+            limits=limits,
+            tenants=Tenants(database=self._database, clock=self.clock),
+            workers=WorkersRead(self._database, self.clock, self.workers.last_seen, FLUSH_SECONDS),
+            pausing=self.workers,
+            workflows=WorkflowsRead(self._database),
+            workflow_pausing=self.pausing,
+            workflow_removal=self.removal,
+            bulk=self.bulk,
+            filters=self.filters,
+            rate_limits=self.rate_limits,
+            crons=self.crons,
+            scheduled=self.scheduled,
+            views=self.views,
+            trigger=self.trigger,
+            events=self.event_reading,
+            queue_stats=self.queue_stats,
+            worker_uses=self.worker_uses,
+            durable=self.durable,
+            restoring=self.evicting,
+            health=health,
         )
 
     def _met(self, peers: frozenset[str]) -> None:

@@ -1,6 +1,6 @@
 """Durable runs while workers, engines and databases are killed and connections are cut (behaviour-durable D-29).
 
-Kills go on for ``SOAK_SECONDS`` in each of the settings: 15 in CI, as many as one likes by ``make soak``.
+Kills go on for ``SOAK_SECONDS`` in each of the settings: 12 in CI, as many as one likes by ``make soak``.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.slow
 
-SECONDS = float(os.environ.get("SOAK_SECONDS", "15"))
+SECONDS = float(os.environ.get("SOAK_SECONDS", "12"))
 LOST_SECONDS = 6.0
 RUNS_BETWEEN = 10
 SLOTS = 40

@@ -29,7 +29,14 @@ from hatchet.core.durable_messages import (
 )
 from hatchet.core.messages import Action
 from hatchet.core.statuses import RunStatus
-from hatchet.engine import durable_completions, durable_evictions, durable_waits, leases
+from hatchet.engine import (
+    durable_checks,
+    durable_completions,
+    durable_evictions,
+    durable_streams,
+    durable_waits,
+    leases,
+)
 
 Pair = tuple[Instance, Instance]
 
@@ -369,6 +376,27 @@ async def test_d_20_7_the_owner_dies_while_tasks_are_evicted(world: World) -> No
     await other.empty()
 
 
+async def test_d_29_6_the_owner_dies_between_a_result_and_the_restore(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    owner, other = await another(world, await world.engine())
+    worker = await serving(other)
+    action = await started(worker)
+    await worker.wait(action, hears("go"))
+    await worker.evict(action)
+    await until(lambda: owner.scheduler.is_evicted(action.task_id), "the owner hears of the eviction")
+    waits = owner.scheduler.durable
+    monkeypatch.setattr(waits._endings, "_restore", lambda _: asyncio.Event().wait())
+    await owner.push("go")
+    await until(lambda: not len(waits), "the result is written")
+    await owner.kill()
+    monkeypatch.setattr(durable_checks, "CHECK_SECONDS", 0.2)
+    again = await worker.invocation(action.task_id, 2)
+    assert await worker.result(await worker.wait(again, hears("go"))) == {"CREATE": {"go": [{}]}}
+    await done(other, worker, again)
+    await other.empty()
+
+
 async def test_d_20_7_the_only_instance_dies_and_the_next_one_goes_on(world: World) -> None:
     """Events of the time between are those of an instance that owns nothing, or none; partial matches are kept."""
     one = await world.engine()
@@ -465,6 +493,27 @@ async def test_d_29_8_a_restart_in_the_middle_of_a_replay_leads_to_the_next_invo
     assert [row["node"] for row in rows] == [1, 2, 3]
 
 
+async def test_d_29_8_an_invocation_that_ends_for_another_one_is_restored_with_its_end(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An instance that dies between the two would leave a task that waits, while its code had other things to do."""
+    owner, other = await another(world, await world.engine())
+    worker = await serving(other, retries=1)
+    action = await started(worker)
+    await worker.wait(action, hears("go"))
+    await worker.memoized(action, "b", 1)
+    again = await retried(worker, action)
+    await worker.wait(again, hears("go"))
+    await other.kill()
+    monkeypatch.setattr(owner.engine.evicting, "restore", lambda *_: asyncio.Event().wait())
+    await reopened(worker, owner)
+    assert (await worker.ask(MemoRequest(again.task_id, 2, b"b"), ServerEvict)).invocation == 2
+    third = await worker.invocation(action.task_id, 3)
+    await worker.wait(third, hears("go"))
+    assert await worker.memoized(third, "b", 3) == 1
+    await done(owner, worker, third)
+
+
 async def test_d_15_17_a_moved_stream_in_the_middle_of_a_replay_never_answers_wrong(pair: Pair) -> None:
     """It moves away and back: the first instance still knows how far the walk had come."""
     owner, other = pair
@@ -519,7 +568,11 @@ async def cut(world: World) -> None:
     await connection.close()
 
 
-async def test_d_4_2_a_request_while_the_database_is_away_is_refused_and_may_be_repeated(world: World) -> None:
+async def test_d_4_2_a_request_while_the_database_is_away_is_refused_and_may_be_repeated(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When it stays away for too long."""
+    monkeypatch.setattr(durable_streams, "AWAY_SECONDS", -1.0)
     one = await world.engine()
     worker = await serving(one)
     action = await started(worker)

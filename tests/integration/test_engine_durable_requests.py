@@ -31,7 +31,7 @@ from hatchet.core.durable_messages import (
 from hatchet.core.errors import NotFound, ResourceExhausted, Unavailable
 from hatchet.core.messages import Action, TriggerItem
 from hatchet.core.statuses import RunStatus
-from hatchet.engine import durable_writes
+from hatchet.engine import durable_streams, durable_walk, durable_writes
 from hatchet.store.durable import NewEntry, Place, append_entries
 from hatchet.store.pool import Queries
 
@@ -210,7 +210,8 @@ async def test_d_4_2_what_is_acknowledged_is_in_the_rows(one: Instance) -> None:
 async def test_d_29_8_a_write_that_fails_leaves_one_entry_or_none(
     one: Instance, monkeypatch: pytest.MonkeyPatch, is_written: bool
 ) -> None:
-    """D-4.8: the worker hears of it at once; what is asked next goes on behind what is written."""
+    """D-4.8: when the database stays away the worker hears of it; what is asked next goes on behind what is written."""
+    monkeypatch.setattr(durable_streams, "AWAY_SECONDS", -1.0)
     worker = await serving(one)
     action = await started(worker)
 
@@ -226,6 +227,36 @@ async def test_d_29_8_a_write_that_fails_leaves_one_entry_or_none(
     assert len(await places(one, action.task_id)) == int(is_written)
     assert (await worker.memo(action, "k")).ref.node == 1 + int(is_written)
     assert len(await places(one, action.task_id)) == 1 + int(is_written)
+
+
+@pytest.mark.parametrize("is_written", [False, True])
+@pytest.mark.parametrize("kind", ["memo", "wait", "spawn"])
+async def test_d_4_4_a_request_waits_for_a_database_that_is_away_for_a_moment(
+    one: Instance, monkeypatch: pytest.MonkeyPatch, kind: str, is_written: bool
+) -> None:
+    """D-29.8: whether the lost commit happened or not, there is one entry, and its acknowledgement names it."""
+    worker = await serving(one, "flow", "child")
+    action = await started(worker)
+    await worker.memoized(action, "first", 1)
+    module = durable_walk if kind == "spawn" else durable_writes
+
+    async def fail(queries: Queries, rows: Sequence[NewEntry]) -> set[Place]:
+        monkeypatch.undo()
+        if is_written and kind != "spawn":
+            # The transaction of a spawn is rolled back as a whole.
+            await append_entries(queries, rows)
+        raise Unavailable("the database is gone")
+
+    monkeypatch.setattr(module, "append_entries", fail)
+    if kind == "memo":
+        node = (await worker.memo(action, "k", '{"v":1}')).ref.node
+    elif kind == "wait":
+        node = (await worker.wait(action, hears("go"))).node
+    else:
+        node = (await worker.spawn(action, "child")).runs[0].node
+    assert node == 2
+    assert [place[1] for place in await places(one, action.task_id)] == [1, 2]
+    assert (await worker.memo(action, "next")).ref.node == 3
 
 
 async def test_d_4_3_the_answer_comes_before_the_completion(one: Instance) -> None:

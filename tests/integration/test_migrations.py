@@ -89,6 +89,27 @@ async def test_down_to_nothing_leaves_only_the_bookkeeping(empty_dsn: str) -> No
     assert left["triggers"] == []
 
 
+async def test_r_3_1_back_to_before_people_nobody_gets_more_rights(empty_dsn: str) -> None:
+    await migrate(empty_dsn, up_to="0007")
+    connection = await asyncpg.connect(empty_dsn)
+    try:
+        await connection.execute("""
+            INSERT INTO tenant (id, name, slug, created_at) VALUES (gen_random_uuid(), 'one', 'one', now());
+            INSERT INTO app_user (id, email, name, created_at)
+            SELECT gen_random_uuid(), role, role, now() FROM unnest('{OWNER,MEMBER,VIEWER}'::text[]) AS role;
+            INSERT INTO tenant_member (tenant_id, user_id, role, created_at)
+            SELECT tenant.id, app_user.id, app_user.email, now() FROM tenant, app_user;
+            INSERT INTO user_session (id, user_id, created_at, expires_at)
+            SELECT id::text::bytea, id, now(), now() FROM app_user""")
+        await migrate_down(empty_dsn, "0006")
+        assert {row["role"] for row in await connection.fetch("SELECT role FROM tenant_member")} == {"OWNER", "MEMBER"}
+        await migrate(empty_dsn, up_to="0007")
+        rows = await connection.fetch("SELECT DISTINCT id, can_view_payloads FROM tenant_member")
+        assert [row["can_view_payloads"] for row in rows] == [True, True]
+    finally:
+        await connection.close()
+
+
 async def test_processes_that_start_together_all_succeed(empty_dsn: str) -> None:
     runs = await asyncio.gather(*(asyncio.to_thread(_program, DATABASE_URL=empty_dsn) for _ in range(4)))
     assert [run.returncode for run in runs] == [0] * 4, [run.stderr for run in runs]

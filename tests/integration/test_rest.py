@@ -15,14 +15,16 @@ import pytest
 
 from contract.rest_contract import answer_schema, complaints, route_complaints
 from hatchet.core.clock import HeldClock
-from hatchet.core.definitions import TaskDefinition, WorkflowDefinition
+from hatchet.core.definitions import TaskDefinition, WorkflowDefinition, stored_version
 from hatchet.core.errors import FailedPrecondition, NotFound, Unauthenticated, Unavailable
 from hatchet.core.held import PauseSettings
 from hatchet.core.history import TaskEvent
 from hatchet.core.messages import Caller, RunFilter, WorkerRegistration
+from hatchet.core.run_views import TaskView
 from hatchet.core.statuses import RunStatus, TaskEventType
 from hatchet.engine.clock import UuidIds
 from hatchet.engine.registration import Registration
+from hatchet.engine.worker_use import Use
 from hatchet.rest.app import build_api, build_app
 from hatchet.rest.headers import SECURITY
 from hatchet.rest.health import Health, build_health_app
@@ -32,13 +34,18 @@ from hatchet.rest.ports import (
     About,
     CronKeeping,
     DurableTasks,
+    EventReading,
     Filtering,
     PeopleKeeping,
+    QueueReading,
     RateLimiting,
     Restoring,
+    RunReading,
     ScheduledKeeping,
     Services,
     TokenKeeping,
+    Triggering,
+    WorkflowRemoving,
 )
 from hatchet.rest.request_limits import RequestLimits
 from hatchet.store.identity import Tenant, insert_tenant
@@ -137,6 +144,16 @@ class FakeWorkflows:
         self.paused.append((tenant_id, workflow_id, settings))
 
 
+VERSION = stored_version(
+    WorkflowDefinition(name="flow", tasks=(TaskDefinition(readable_id="flow", action="flow:run"),)),
+    {"flow": UNKNOWN},
+    version_id=UNKNOWN,
+    tenant_id=TENANT,
+    workflow_id=WORKFLOW,
+    order=1,
+)
+
+
 class FakeEngine:
     """Cancels and replays known ids, finds TASK by every filter, and knows the history of TASK."""
 
@@ -155,9 +172,25 @@ class FakeEngine:
     def _found(self, wanted: Sequence[str] | RunFilter) -> list[str]:
         return [TASK] if isinstance(wanted, RunFilter) else [found for found in wanted if found != UNKNOWN]
 
-    async def history(self, tenant_id: str, task_id: str) -> list[TaskEvent]:
+    async def task(self, tenant_id: str, task_id: str, attempt: int | None = None) -> TaskView:
         if (tenant_id, task_id) != (TENANT, TASK):
             raise NotFound(f"no task has the id {task_id}.")
+        return TaskView(
+            id=TASK,
+            run_id=TASK,
+            version=VERSION,
+            step=VERSION.tasks[0],
+            status=RunStatus.COMPLETED,
+            retry_count=1,
+            created_at=NOW,
+            events=self.events,
+        )
+
+    async def of(self, tenant_id: str) -> dict[str, Use]:
+        return {WORKER: Use({"default": 7}, 2)} if tenant_id == TENANT else {}
+
+    @property
+    def events(self) -> list[TaskEvent]:
         return [
             TaskEvent(TaskEventType.CREATED, NOW, 0, "Task was created"),
             TaskEvent(TaskEventType.ASSIGNED, NOW + 1, 0, "Task was assigned", WORKER),
@@ -207,12 +240,17 @@ class Door:
             pausing=self.workers,
             workflows=self.workflows,
             workflow_pausing=self.workflows,
+            workflow_removal=cast("WorkflowRemoving", self.engine),
             bulk=self.engine,
             filters=cast("Filtering", self.engine),
             rate_limits=cast("RateLimiting", self.engine),
             crons=cast("CronKeeping", self.engine),
             scheduled=cast("ScheduledKeeping", self.engine),
-            reading=self.engine,
+            views=cast("RunReading", self.engine),
+            trigger=cast("Triggering", self.engine),
+            events=cast("EventReading", self.engine),
+            queue_stats=cast("QueueReading", self.engine),
+            worker_uses=self.engine,
             durable=cast("DurableTasks", self.engine),
             restoring=cast("Restoring", self.engine),
             health=self.health,

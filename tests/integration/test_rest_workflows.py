@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, cast
 
 import httpx2
 import pytest
@@ -18,7 +18,8 @@ from hatchet.core.statuses import RunStatus
 from hatchet.engine.tenants import Tenants
 from hatchet.rest.app import build_app
 from hatchet.rest.health import Health
-from hatchet.rest.ports import About, Services
+from hatchet.rest.ports import About, PeopleKeeping, Services, TokenKeeping
+from hatchet.rest.request_limits import RequestLimits
 from hatchet.store.workers_read import WorkersRead
 from hatchet.store.workflows_read import VERSIONS_SHOWN, WorkflowsRead
 
@@ -50,17 +51,25 @@ class Door:
         engine = instance.engine
         services = Services(
             tokens=FakeTokens(),
+            api_tokens=cast("TokenKeeping", None),
+            people=cast("PeopleKeeping", None),
+            limits=RequestLimits(instance.clock),
             tenants=Tenants(database=instance.database, clock=instance.clock),
             workers=WorkersRead(instance.database, instance.clock),
             pausing=engine.workers,
             workflows=WorkflowsRead(instance.database),
             workflow_pausing=engine.pausing,
+            workflow_removal=engine.removal,
             bulk=engine.bulk,
             filters=engine.filters,
             rate_limits=engine.rate_limits,
             crons=engine.crons,
             scheduled=engine.scheduled,
-            reading=engine.reading,
+            views=engine.views,
+            trigger=engine.trigger,
+            events=engine.event_reading,
+            queue_stats=engine.queue_stats,
+            worker_uses=engine.worker_uses,
             durable=engine.durable,
             restoring=engine.evicting,
             health=Health([], clock=instance.clock),

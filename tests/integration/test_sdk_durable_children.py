@@ -291,6 +291,8 @@ def test_d_13_7_children_with_one_key_are_one_run(
         action = fake.start_durable("task:task")
         assert output_of(fake, action) == {"n": [2, 4, 2], "later": 4}
     assert len(fake.log_of(action).requests) == 2
+    # Asked for again, the answer would come at a time that the log does not know.
+    assert len(fake.asked("trigger_runs")) == 1
 
 
 def test_d_22_4_a_later_invocation_finds_its_children(

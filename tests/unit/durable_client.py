@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from math import inf
 
 from durable_program import Key, Lock, Loop, Program, Run, Signal, interpret
 
 from hatchet.core.durable_waits import WaitCondition
 
 STATUS_SECONDS = 5.0
+WAKE_SECONDS = (0.0, 0.0, 0.0, 0.001, 0.002, 0.004)
+"""How long code may take to go on after a completion: as it likes, but it keeps to its turn (D-15.17)."""
 
 
 @dataclass
@@ -53,16 +56,24 @@ class Client:
         compute: Callable[[Key, str], str],
         *,
         in_order: bool = True,
+        wake: Callable[[], float] = lambda: 0.0,
     ) -> None:
-        """``compute``: the function of a memo runs. ``in_order``: blocks behind a completion that nobody awaits."""
+        """``compute``: the function of a memo runs. ``in_order``: blocks behind a completion that nobody awaits.
+
+        ``wake``: how many seconds later the code goes on that a completion was for.
+        """
         self.invocation = invocation
         self.loop = Loop()
         self.is_dead = False
         self.due: list[tuple[float, Signal]] = []
+        """Memos that are being computed."""
+        self.waking: list[tuple[float, Signal, Response]] = []
+        """Code that has its completion, and goes on in a moment."""
         self.now = 0.0
         self._send = send
         self._compute = compute
         self._in_order = in_order
+        self._wake = wake
         self._lock = Lock()
         self._ack: Signal | None = None
         self._index = 0
@@ -150,6 +161,9 @@ class Client:
         if response.kind == "completed":
             self._completed(response)
         else:
+            # An answer takes longer than code to go on.
+            self._wake_until(inf)
+            self.loop.settle()
             assert self._ack is not None, f"{response} answers nothing"
             assert response.kind == "ack", response
             self._ack.set(response)
@@ -179,11 +193,27 @@ class Client:
         self.due = [one for one in self.due if one[0] > now]
         for _, signal in late:
             signal.set()
+        self._wake_until(now)
         self.settle()
 
     def kill(self) -> None:
         self.is_dead = True
         self.loop.is_closed = True
+        self.waking.clear()
+
+    def _go_on(self, key: Key, response: Response) -> None:
+        """Whoever waits for this key goes on, now or in a moment."""
+        waiter, seconds = self._waiters.pop(key), self._wake()
+        if seconds:
+            self.waking.append((self.now + seconds, waiter, response))
+        else:
+            waiter.set(response)
+
+    def _wake_until(self, now: float) -> None:
+        woken = sorted((one for one in self.waking if one[0] <= now), key=lambda one: one[0])
+        self.waking = [one for one in self.waking if one[0] > now]
+        for _, signal, response in woken:
+            signal.set(response)
 
     def _completed(self, response: Response) -> None:
         key = response.keys[0]
@@ -192,7 +222,7 @@ class Client:
         if key in self._handed:
             # Known already: it helps who waits for it again, and nobody else (D-15.5).
             if key in self._waiters:
-                self._waiters.pop(key).set(response)
+                self._go_on(key, response)
             return
         if all(key != queued for queued, _ in self._queue):
             self._queue.append((key, response))
@@ -205,7 +235,7 @@ class Client:
             key, response = self._queue.popleft()
             if key in self._waiters:
                 self._handed.add(key)
-                self._waiters.pop(key).set(response)
+                self._go_on(key, response)
             else:
                 kept.append((key, response))
                 if self._in_order:

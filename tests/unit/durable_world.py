@@ -10,7 +10,7 @@ from collections import deque
 from dataclasses import dataclass, field, replace
 
 import orjson
-from durable_client import STATUS_SECONDS, Client, Ideal, Request, Response
+from durable_client import STATUS_SECONDS, WAKE_SECONDS, Client, Ideal, Request, Response
 from durable_program import KEYS, Key, Program, Run, value_of
 
 from hatchet.core import durable_waits
@@ -64,10 +64,14 @@ class Rows:
 class World:
     """One durable task, its engine and its worker."""
 
-    def __init__(self, program: Program, *, in_order: bool = True, loses_values: bool = True) -> None:
+    def __init__(
+        self, program: Program, *, in_order: bool = True, loses_values: bool = True, wakes: random.Random | None = None
+    ) -> None:
+        """``wakes``: code goes on after a completion when this says."""
         self.program = program
         self.in_order = in_order
         self.loses_values = loses_values
+        self._wakes = wakes
         self.now = 1000.0
         self.rows = Rows()
         self.invocation = 0
@@ -98,7 +102,14 @@ class World:
         self.down.clear()
         self.past.clear()
         self.log = self.rows.log(self.invocation, in_order=self.in_order)
-        self.client = Client(self.invocation, self.program, self.up.append, self._compute, in_order=self.in_order)
+        self.client = Client(
+            self.invocation,
+            self.program,
+            self.up.append,
+            self._compute,
+            in_order=self.in_order,
+            wake=self._wake,
+        )
         self.client.now = self.now
         self.next_status = self.now + STATUS_SECONDS
         self.client.settle()
@@ -157,10 +168,11 @@ class World:
 
     def evict_late(self, seconds: float) -> None:
         """It has waited for a while, and nothing is under way."""
-        while self.up or self.down:
+        until = self.now + seconds
+        while self.up or self.down or self.now < until:
             self.up_one()
             self.down_one()
-        self.pass_time(seconds)
+            self.pass_time(until - self.now)
         self.evict()
 
     def duplicate(self, chance: random.Random) -> None:
@@ -184,9 +196,20 @@ class World:
 
     def pass_time(self, seconds: float) -> None:
         """Timers run while nothing else is under way."""
-        if self.up or self.down:
-            return
-        self.now += seconds
+        until = self.now + seconds
+        while self.now < until and not self.up and not self.down:
+            self.now = min([until, *(at for at in self._moments() if at > self.now)])
+            self._tick()
+
+    def _moments(self) -> list[float]:
+        """When code goes on, and completions have their turn."""
+        turn_at = self.log.next_turn() if self.log is not None else None
+        moments = [at for at, *_ in self.client.waking]
+        return moments if turn_at is None else [*moments, turn_at]
+
+    def _tick(self) -> None:
+        if self.log is not None and self.log.next_turn() is not None:
+            self._hand_over()
         if not self.client.is_dead:
             self.client.tick(self.now)
             if self.now >= self.next_status:
@@ -227,7 +250,7 @@ class World:
     def _is_rightly_evicted(self) -> None:
         """Nothing that the worker had, or was to have, is lost with it (D-17.15, D-29.6)."""
         client = self.client
-        assert not client.is_asking, f"it wanted to go on: {self.trace}"
+        assert not client.is_asking and not client.waking, f"it wanted to go on: {self.trace}"
         assert not client.due or self.invocation > MOST_COMPUTATIONS, f"it was computing: {self.trace}"
         awaited = client.awaited & self.rows.results.keys()
         assert not awaited, f"{awaited} were satisfied: {self.trace}"
@@ -311,6 +334,8 @@ class World:
 
     def _event(self, request: Request) -> None:
         log = self._log
+        # No two requests have one time, as by the engine's clock.
+        self.now += 1e-6
         steps = self._steps(request)
         assert not isinstance(steps, Mismatch), (steps.message("task"), self.trace)
         kind = {"wait": EntryKind.WAIT_FOR, "memo": EntryKind.MEMO, "spawn": EntryKind.RUN}[request.kind]
@@ -450,6 +475,9 @@ class World:
         self.computed[key] = self.computed.get(key, 0) + 1
         assert key not in self.rows.results, "a memo is computed though its value is known (D-12.5)"
         return f"memo {label}"
+
+    def _wake(self) -> float:
+        return self._wakes.choice(WAKE_SECONDS) if self._wakes is not None else 0.0
 
     def _note(self, what: str) -> None:
         self.trace.append(what)

@@ -8,10 +8,13 @@ from dataclasses import replace
 import pytest
 
 from hatchet.core.durable_log import (
+    BURST_SECONDS,
     MOST_COMPUTATIONS,
     PATIENCE_SECONDS,
     ROOT,
+    SPACE_SECONDS,
     STALLED_SECONDS,
+    TURN_SECONDS,
     UNDER_WAY_SECONDS,
     Branch,
     Child,
@@ -86,7 +89,15 @@ class Story:
         self.log.satisfied(*key, result)
 
     def hand_over(self, *, after: float = 0.0) -> list[tuple[Key, int]]:
-        """(key, order) of what the worker gets now."""
+        """(key, order) of what the worker gets now, one turn after the other."""
+        found = self.turn(after=after)
+        while (at := self.log.next_turn()) is not None:
+            assert at > self.now, "it would look again and again"
+            found += self.turn(after=at - self.now)
+        return found
+
+    def turn(self, *, after: float = 0.0) -> list[tuple[Key, int]]:
+        """(key, order) of what the worker gets at this moment."""
         self.now += after
         found = self.log.releases(self.now)
         for entry, release in found:
@@ -683,6 +694,159 @@ def test_d_15_10_a_wait_that_goes_on_for_long_does_not_stall(story: Story) -> No
     story.end(one)
     assert story.hand_over() == []
     assert story.log.stalled(story.now) is None
+
+
+# Turns ----------------------------------------------------------------------------------------------------------------
+
+
+def over_together(story: Story, count: int = 2) -> list[Key]:
+    """Waits that are over at the same moment."""
+    keys = [story.sleep() for _ in range(count)]
+    for key in keys:
+        story.end(key)
+    return keys
+
+
+def turn_at(story: Story) -> float:
+    at = story.log.next_turn()
+    assert at is not None
+    return at
+
+
+def test_d_15_17_completions_take_turns(story: Story) -> None:
+    one, two = over_together(story)
+    assert story.turn() == [(one, 1)]
+    assert turn_at(story) == story.now + TURN_SECONDS
+    assert story.turn(after=TURN_SECONDS / 2) == []
+    assert story.turn(after=turn_at(story) - story.now) == [(two, 2)]
+    assert story.log.next_turn() is None
+
+
+def test_d_15_17_a_request_ends_a_turn(story: Story) -> None:
+    one, two = over_together(story)
+    assert story.turn() == [(one, 1)]
+    story.now += SPACE_SECONDS
+    three = story.sleep()
+    assert story.turn() == [(two, 2)]
+    assert [row.release.tip for row in story.again().on_path() if row.release] == [2, three[1]]
+
+
+def test_d_15_17_a_request_that_was_on_its_way_before_does_not_end_a_turn(story: Story) -> None:
+    one, two = over_together(story)
+    assert story.turn() == [(one, 1)]
+    begun = story.now
+    story.sleep()
+    assert story.turn() == []
+    assert turn_at(story) == begun + SPACE_SECONDS
+    assert story.turn(after=turn_at(story) - story.now) == [(two, 2)]
+
+
+def test_d_15_17_each_turn_is_waited_for_though_the_one_before_is_long_over(story: Story) -> None:
+    [first] = over_together(story, 1)
+    assert story.turn() == [(first, 1)]
+    story.now += 100.0
+    one, two = over_together(story)
+    story.now += 100.0
+    assert story.turn() == [(one, 2)]
+    assert story.turn() == []
+    assert story.turn(after=turn_at(story) - story.now) == [(two, 3)]
+
+
+def test_d_15_17_children_of_one_request_have_one_turn(story: Story) -> None:
+    children = story.spawn(child("a", 0), child("b", 1))
+    story.now += 1.0
+    [other] = story.spawn(child("c", 2))
+    story.list_(*children, other)
+    story.end(children[0], 1.0)
+    story.end(other, 2.0)
+    story.end(children[1], 1.5)
+    assert story.turn() == [(children[0], 1), (children[1], 2)]
+    assert story.hand_over() == [(other, 3)]
+
+
+def test_d_15_17_a_child_joins_the_turn_of_its_request(story: Story) -> None:
+    children = story.spawn(child("a", 0), child("b", 1))
+    story.list_(*children)
+    story.end(children[0])
+    assert story.turn() == [(children[0], 1)]
+    story.end(children[1])
+    assert story.turn() == [(children[1], 2)]
+
+
+def test_d_15_17_turns_come_to_an_end_without_requests(story: Story) -> None:
+    """Code that waits for all of them asks for nothing."""
+    keys = over_together(story, 100)
+    begun = story.now
+    assert [key for key, _ in story.hand_over()] == keys
+    assert story.now - begun == pytest.approx(BURST_SECONDS)
+    assert story.log.next_turn() is None
+
+
+def test_d_15_17_a_request_begins_a_new_burst(story: Story) -> None:
+    over_together(story, 30)
+    given = len(story.turn())
+    while story.log.next_turn() is not None:
+        given += len(story.turn(after=turn_at(story) - story.now))
+        if given == 5:
+            break
+    story.sleep()
+    begun = story.now
+    assert len(story.hand_over()) == 25
+    assert story.now - begun > BURST_SECONDS - SPACE_SECONDS
+
+
+def test_d_15_17_what_is_handed_over_again_has_its_turn_again(story: Story) -> None:
+    """It was never followed by a request, for its invocation was evicted, or its stream broke."""
+    one, two = over_together(story)
+    assert story.turn() == [(one, 1)]
+    story.again()
+    for _ in range(2):
+        story.sleep()
+    assert story.turn() == [(one, 1)]
+    assert story.hand_over(after=TURN_SECONDS) == [(two, 2)]
+
+
+def test_d_15_17_what_is_replayed_takes_no_turns(story: Story) -> None:
+    one, two = over_together(story)
+    assert story.hand_over() == [(one, 1), (two, 2)]
+    story.again()
+    for _ in range(2):
+        story.sleep()
+    assert story.turn() == [(one, 1), (two, 2)]
+    assert story.log.next_turn() is None
+
+
+def test_d_15_10_what_waits_for_its_turn_does_not_stall(story: Story) -> None:
+    """A worker has listed it for long when it is over beside another one."""
+    keys = [story.sleep() for _ in range(2)]
+    story.list_(*keys)
+    story.turn()
+    story.now += STALLED_SECONDS + 1.0
+    for key in keys:
+        story.end(key)
+    assert story.turn() == [(keys[0], 1)]
+    assert turn_at(story) > story.now
+    assert story.log.stalled(story.now) is None
+
+
+def test_d_15_17_a_completion_whose_patience_is_over_still_takes_its_turn(story: Story) -> None:
+    keys = over_together(story, 2)
+    story.sleep()
+    story.again()
+    for _ in range(2):
+        story.sleep()
+    story.list_(*keys)
+    assert story.turn() == []
+    assert story.turn(after=PATIENCE_SECONDS) == [(keys[0], 1)]
+    assert story.turn(after=turn_at(story) - story.now) == [(keys[1], 2)]
+
+
+def test_d_17_15_what_waits_for_its_turn_restores_at_once(story: Story) -> None:
+    story.sleep("24h")
+    over_together(story)
+    story.turn()
+    assert story.log.after_eviction(story.now) is Restore.NOW
+    assert story.again(is_same=True).overdue()
 
 
 # Eviction and restore -------------------------------------------------------------------------------------------------

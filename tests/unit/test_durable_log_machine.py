@@ -51,7 +51,7 @@ def happens(world: World, chance: random.Random, *, breaks: float) -> None:
 
 def walk(program: Program, seed: int, *, in_order: bool, races: bool, branches: int = 0) -> World:
     chance = random.Random(seed)
-    world = World(program, in_order=in_order)
+    world = World(program, in_order=in_order, wakes=random.Random(seed))
     breaks = chance.choice((0.0, 0.01, 0.03, 0.1))
     for _ in range(1 + branches):
         for _ in range(chance.choice((50, 200, 600))):

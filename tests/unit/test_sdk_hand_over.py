@@ -77,6 +77,57 @@ async def test_d_15_4_branches_go_on_in_the_order_of_arrival(main_loop: asyncio.
     assert await _in_a_burst(main_loop, DEPTHS, lambda done: hand_over.put(done, RESULT)) == [0, 1, 2, 3, 4, 5, 6]
 
 
+async def test_d_15_17_acknowledgements_do_not_overtake_completions(main_loop: asyncio.AbstractEventLoop) -> None:
+    """On a replay both come in one burst, and the code behind an acknowledgement may go on at once."""
+    hand_over = HandOver(main_loop, lambda: False)
+
+    def acknowledged(done: Done) -> bool:
+        done.set_result(RESULT)
+        return True
+
+    numbers = iter(range(len(DEPTHS)))
+
+    def give(done: Done) -> None:
+        if next(numbers) % 2:
+            hand_over.put_answer(lambda: acknowledged(done))
+        else:
+            hand_over.put(done, RESULT)
+
+    assert await _in_a_burst(main_loop, DEPTHS, give) == [0, 1, 2, 3, 4, 5, 6]
+
+
+async def test_d_13_7_code_that_goes_on_at_once_is_waited_for(main_loop: asyncio.AbstractEventLoop) -> None:
+    """A step that needs no answer: the code behind the first completion asks for several before it waits."""
+    hand_over = HandOver(main_loop, lambda: False)
+    loop = asyncio.get_running_loop()
+    first, second = (loop.create_future() for _ in range(2))
+    order: list[str] = []
+
+    async def at_once() -> None:
+        hand_over.goes_on_at_once()
+
+    async def branch() -> None:
+        await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(_step(first), loop))
+        for _ in range(5):
+            await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(at_once(), loop))
+        order.append("first")
+
+    async def other() -> None:
+        await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(_step(second), loop))
+        order.append("second")
+
+    running = [asyncio.run_coroutine_threadsafe(one, main_loop) for one in (branch(), other())]
+    await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(_turns(), main_loop))
+    hand_over.put(first, RESULT)
+    hand_over.put(second, RESULT)
+    await asyncio.gather(*map(asyncio.wrap_future, running))
+    assert order == ["first", "second"]
+
+
+async def _step(future: Done) -> Completion:
+    return await future
+
+
 async def test_without_it_they_would_overtake(main_loop: asyncio.AbstractEventLoop) -> None:
     """Or the test above would prove nothing. The main loop sees all results at once."""
     blocked = threading.Event()

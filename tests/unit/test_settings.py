@@ -57,6 +57,28 @@ def test_every_field_reads_the_variable_that_the_contract_documents(request: pyt
     assert set(aliases) - ours <= documented
 
 
+def test_r_28_2_and_r_28_3_defaults_of_signing_in() -> None:
+    settings = read()
+    assert settings.allow_signup
+    assert settings.allow_invites
+    assert settings.allow_create_tenant
+    assert settings.allow_change_password
+    assert settings.auth_basic
+    assert not settings.auth_set_email_verified
+    assert not settings.auth_cookie_insecure
+    assert (settings.auth_cookie_name, settings.auth_cookie_domain) == ("hatchet", "")
+    assert settings.auth_cookie_secrets == settings.auth_email_domains == ()
+
+
+def test_r_28_3_lists_and_domains() -> None:
+    assert read(SERVER_AUTH_COOKIE_SECRETS=" a-new-one  an-old-one ").auth_cookie_secrets == ("a-new-one", "an-old-one")
+    for text in ("Example.com,example.org", "example.com  example.org", "example.com, example.org"):
+        assert read(SERVER_AUTH_RESTRICTED_EMAIL_DOMAINS=text).auth_email_domains == ("example.com", "example.org")
+    # As the documentation writes it, though a cookie's domain has no port.
+    assert read(SERVER_AUTH_COOKIE_DOMAIN="localhost:8080").auth_cookie_domain == "localhost"
+    assert read(SERVER_AUTH_COOKIE_DOMAIN="hatchet.example.com").auth_cookie_domain == "hatchet.example.com"
+
+
 @pytest.mark.parametrize("text", ["t", "true", "TRUE", "1", " True "])
 def test_true(text: str) -> None:
     assert read(SERVER_GRPC_INSECURE=text).grpc_insecure is True
@@ -101,6 +123,10 @@ def test_flush_period_is_milliseconds_or_a_duration(text: str, seconds: float) -
         ("SERVER_TLS_STRATEGY", "ssl", "tls, mtls, none"),
         ("SERVER_MSGQUEUE_KIND", "kafka", "postgres, rabbitmq"),
         ("DEFAULT_TENANT_ID", "1234", "a UUID"),
+        ("SERVER_AUTH_COOKIE_NAME", "a b", "letters"),
+        ("SERVER_AUTH_COOKIE_DOMAIN", "https://example.com", "a host name"),
+        ("SERVER_AUTH_RESTRICTED_EMAIL_DOMAINS", "@example.com", "domains such as"),
+        ("SERVER_AUTH_SET_EMAIL_VERIFIED", "maybe", "true or false"),
         ("DATABASE_POSTGRES_PORT", "0", "from 1 to 65535"),
         ("DATABASE_POSTGRES_SSL_MODE", "on", "verify-full"),
         ("DATABASE_MAX_CONNS", "0", "from 1 to"),
@@ -110,6 +136,12 @@ def test_a_wrong_value_is_named_with_what_is_accepted(name: str, value: str, acc
     text = complaint(**{name: value})
     assert text.startswith(f"{name} is {value!r}: write ")
     assert accepted in text
+
+
+def test_r_28_3_a_short_secret_is_refused_without_being_shown() -> None:
+    text = complaint(SERVER_AUTH_COOKIE_SECRETS="long-enough short")
+    assert text.startswith("SERVER_AUTH_COOKIE_SECRETS has a value that cannot be used: write secrets of at least 8")
+    assert "long-enough" not in text
 
 
 def test_every_wrong_variable_has_its_line() -> None:
@@ -142,6 +174,7 @@ def test_secrets_stay_out_of_the_representation() -> None:
         SERVER_ENCRYPTION_MASTER_KEYSET=secret,
         SERVER_ENCRYPTION_JWT_PRIVATE_KEYSET=secret,
         SERVER_TLS_KEY=secret,
+        SERVER_AUTH_COOKIE_SECRETS=f"{secret}-{secret}",
     )
     assert secret not in repr(settings)
     assert secret not in str(settings)

@@ -12,6 +12,8 @@ from hatchet.core.durable_waits import WaitCondition, described, fingerprint, fr
 
 Key: TypeAlias = tuple[int, int]
 """(branch, node)"""
+Turn: TypeAlias = tuple[int, float]
+"""What is handed over together (:attr:`Entry.turn`)."""
 
 ROOT = 1
 """The number of a log's first branch, and of a branch's first node (D-6.1, D-6.2)."""
@@ -99,6 +101,11 @@ class Entry:
     @property
     def key(self) -> Key:
         return self.branch, self.node
+
+    @property
+    def turn(self) -> Turn:
+        """What is handed over together: the children of one request, or the entry alone."""
+        return (self.invocation, self.created_at) if self.kind is EntryKind.RUN else self.key
 
     @property
     def about(self) -> str:

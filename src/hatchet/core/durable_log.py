@@ -22,6 +22,7 @@ from hatchet.core.durable_entries import (
     Key,
     Release,
     Result,
+    Turn,
     memo_digest,
     resume_point,
     run_digest,
@@ -68,6 +69,13 @@ UNDER_WAY_SECONDS = 0.5
 back (D-17.15). Less than the second after which workers evict at the earliest, so that restoring comes to an end."""
 MOST_COMPUTATIONS = 10
 """In how many invocations a memo without a value brings its evicted task back: its function may fail every time."""
+TURN_SECONDS = 0.02
+"""How long what a completion wakes may take to ask for its next operation before another one is handed over."""
+SPACE_SECONDS = 0.005
+"""For how long at least: a request that comes sooner may have been on its way before."""
+BURST_SECONDS = 0.2
+"""For how long completions are held for their turn without any request: code that waits for all of them asks for
+nothing."""
 STALLED_SECONDS = 60.0
 """How long a completion may be held back because another one was never asked for (D-15.10)."""
 
@@ -154,6 +162,12 @@ class DurableLog:
         """Those of them that were not looked at yet."""
         self._held_from: dict[Key, float] = {}
         """When those of them that have to wait were first looked at."""
+        self._turn: Turn | None = None
+        """Whose turn it was last."""
+        self._turn_until = 0.0
+        self._turn_at = 0.0
+        self._held_at: float | None = None
+        """Since when completions are held for their turn, and no request has come."""
         self._still: tuple[int, float] = (-1, 0.0)
         """At which node the walk stands, and since when."""
         self._looked_at = 0.0
@@ -253,6 +267,8 @@ class DurableLog:
     def took(self, entry: Entry) -> None:
         """An operation is about to be acknowledged: ``entry`` answers it, and is committed."""
         self._unused.clear()
+        self._turn_until = min(self._turn_until, self._turn_at + SPACE_SECONDS)
+        self._held_at = None
         self._told_at = inf
         known = self._entries.get(entry.key)
         if known is None:
@@ -314,13 +330,18 @@ class DurableLog:
         """The completions that may be handed over now, in their order; those without a release get one.
 
         In a path's order, each not before the walk has come as far as it had at its first hand-over (D-15.3, D-15.17).
+        New ones take turns: what one of them wakes asks for its next operation before the next one is handed over, so
+        that later invocations find the two in that order. Children of one request have one turn. What is handed over
+        again and was never followed by a request has its turn again.
         """
         self._looked_at = now
         if self._told_at == inf:
             self._told_at = now
         if self._still[0] != self.walked:
             self._still = self.walked, now
+        self._look_at_ready(now)
         found: list[tuple[Entry, Release]] = []
+        turn = self._turn if now < self._turn_until else None
         for at in range(self._next, len(self._released)):
             entry = self._released[at]
             if entry.key in self._sent:
@@ -328,18 +349,22 @@ class DurableLog:
             release = entry.release
             assert release is not None
             if entry.key not in self._requested or not self._has_come(entry.key, release.tip, now):
-                self._look_at_ready(now)
                 return found
             found.append((entry, release))
-        if self.walked < self.tip:
-            self._look_at_ready(now)
-            if now - self._still[1] < PATIENCE_SECONDS:
-                return found
-        self._fresh.clear()
+            if release.tip == self.tip:
+                turn = entry.turn
+        if self.walked < self.tip and now - self._still[1] < PATIENCE_SECONDS:
+            return found
+        held_at, self._held_at = self._held_at, None
+        takes_turns = held_at is None or now < held_at + BURST_SECONDS
         order = self._highest
         for entry in sorted(self._ready.values(), key=_satisfied_first):
             if not self._has_come(entry.key, self.tip, now):
                 return found
+            if takes_turns and turn is not None and turn != entry.turn:
+                self._held_at = now if held_at is None else held_at
+                return found
+            turn = entry.turn
             order += 1
             found.append((entry, Release(self.active.id, order, self.tip, self.invocation)))
         return found
@@ -357,7 +382,16 @@ class DurableLog:
             self._released.append(entry)
             self._highest = max(self._highest, release.order)
             self._unused.add(entry.key)
+        if release.tip == self.tip:
+            self._turn, self._turn_at = entry.turn, self._looked_at
+            self._turn_until = self._turn_at + TURN_SECONDS
         self._skip_sent()
+
+    def next_turn(self) -> float | None:
+        """When completions may be handed over that wait for their turn, in seconds since 1970; None: none does."""
+        if self._held_at is None:
+            return None
+        return min(self._turn_until, self._held_at + BURST_SECONDS)
 
     def stalled(self, now: float) -> Entry | None:
         """A completion that is held back for too long, because others were never asked for again (D-15.10)."""

@@ -18,6 +18,8 @@ class TaskEvent:
     retry_count: int
     message: str
     worker_id: str | None = None
+    output: str | None = None
+    """JSON text, of FINISHED, when outputs were read."""
 
 
 @dataclass(slots=True, frozen=True)
@@ -45,6 +47,8 @@ class AttemptFacts:
     restored_at: float | None = None
     """When it was queued again after an eviction (D-18.2)."""
     restore_cause: str = ""
+    output: str | None = None
+    """JSON text, when outputs were read."""
 
 
 _ENDINGS = {
@@ -123,7 +127,8 @@ def _attempt_events(facts: AttemptFacts, number: int, gaps: Sequence[Gap]) -> li
     events.sort(key=lambda event: event.at)
     if facts.outcome is not None and facts.finished_at is not None:
         kind, message = _ENDINGS[facts.outcome]
-        events.append(TaskEvent(kind, facts.finished_at, number, facts.error or message, worker))
+        output = facts.output if kind is TaskEventType.FINISHED else None
+        events.append(TaskEvent(kind, facts.finished_at, number, facts.error or message, worker, output))
         if facts.retry_at is not None and kind in (TaskEventType.FAILED, TaskEventType.TIMED_OUT):
             events.append(TaskEvent(TaskEventType.RETRYING, facts.finished_at, number, "Task will be retried", worker))
     return events

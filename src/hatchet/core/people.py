@@ -16,6 +16,12 @@ PASSWORD_RULE = (
 
 _LABEL = r"[^\W_](?:[\w-]{0,61}[^\W_])?"
 _EMAIL = re.compile(rf"[^\s@\"(),:;<>\[\]\\\x00-\x20]{{1,64}}@{_LABEL}(?:\.{_LABEL})*")
+_NO_TEXT = re.compile(r"[\x00\ud800-\udfff]")
+
+
+def is_storable(text: str) -> bool:
+    """Whether the database can hold it: not with NUL or half of a surrogate pair, which JSON can carry."""
+    return _NO_TEXT.search(text) is None
 
 
 def normal_email(text: str) -> str:
@@ -30,7 +36,7 @@ def email_domain(email: str) -> str:
 
 def email_fault(email: str) -> str | None:
     """What is wrong with a normal address, None when it can be one."""
-    if len(email) <= LONGEST_EMAIL and _EMAIL.fullmatch(email):
+    if len(email) <= LONGEST_EMAIL and is_storable(email) and _EMAIL.fullmatch(email):
         return None
     return "email: write an e-mail address, such as ada@example.com."
 
@@ -48,6 +54,6 @@ def password_fault(password: str, field: str) -> str | None:
     """What is wrong with a new password; ``field`` is its name in the request."""
     fits = SHORTEST_PASSWORD <= len(password) <= LONGEST_PASSWORD
     kinds = (str.isupper, str.islower, str.isdigit)
-    if fits and all(any(kind(letter) for letter in password) for kind in kinds):
+    if fits and is_storable(password) and all(any(kind(letter) for letter in password) for kind in kinds):
         return None
     return f"{field}: {PASSWORD_RULE}."

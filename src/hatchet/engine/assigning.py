@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -78,6 +78,9 @@ class Assigning:
 
     def get(self, task_id: str) -> ReadyTask | None:
         return self._placing.get(task_id)
+
+    def __iter__(self) -> Iterator[ReadyTask]:
+        return iter(self._placing.values())
 
     def discard(self, task_id: str) -> None:
         """The assignment under way finds it gone and gives the units back."""

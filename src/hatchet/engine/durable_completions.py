@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 
 from hatchet.core.clock import Clock
 from hatchet.core.durable_log import Key, Result
@@ -42,9 +44,13 @@ class DurableCompletions:
         owners: Owners,
         bus: Bus,
         clock: Clock,
+        queue: Callable[[str, Callable[[], Awaitable[None]]], None],
         entries_added: Callable[[OfTask], None],
     ) -> None:
-        """``entries_added`` reminds the owner, when it is another instance, of what a task waits for."""
+        """``queue`` puts work behind the other work of a task.
+
+        ``entries_added`` reminds the owner, when it is another instance, of what a task waits for.
+        """
         self._database = database
         self._walks = walks
         self._walking = walking
@@ -53,6 +59,7 @@ class DurableCompletions:
         self._owners = owners
         self._bus = bus
         self._clock = clock
+        self._queue = queue
         self._entries_added = entries_added
         self._looked_at: dict[Place, float] = {}
         self._looks: Batcher[tuple[OfTask, Key], Result | None] = Batcher("durable-results-of", self._look)
@@ -116,12 +123,22 @@ class DurableCompletions:
             await self.release(walk)
 
     async def release(self, walk: Walk) -> None:
-        """Hand over what may be handed over now."""
+        """Hand over what may be handed over now, and look again when others have their turn."""
         try:
             await self._walking.release(walk)
         except Overtaken:
             self._walks.forget(walk.of.task_id)
             await self._release_anew(walk)
+            return
+        now, turn_at = self._clock.now(), walk.log.next_turn()
+        if turn_at is not None and turn_at > now and not walk.has_turn and not walk.session.is_closed:
+            walk.has_turn = True
+            asyncio.get_running_loop().call_later(turn_at - now, self._take_turn, walk)
+
+    def _take_turn(self, walk: Walk) -> None:
+        walk.has_turn = False
+        if self._walks.get(walk.of.task_id) is walk:
+            self._queue(walk.of.task_id, partial(self.release, walk))
 
     async def read_results(self, walk: Walk) -> None:
         """Know the results of what is open, as the rows have them."""

@@ -73,10 +73,8 @@ class DurableEvictions:
 
         Returns what to tell the worker.
         """
-        task = flight.task
-        if await self.evict(flight, RESTARTED):
-            await self._evicting.restore(flight.tenant_id, [task.id], RESTARTED)
-        return f"invocation {task.invocation} is over: {RESTARTED}"
+        await self._evicting.evict(flight.tenant_id, flight, RESTARTED, restored_for=RESTARTED)
+        return f"invocation {flight.task.invocation} is over: {RESTARTED}"
 
     async def unstall(self, walk: Walk, flight: Flight | None) -> bool:
         """A completion is held back because another one was never asked for: a new invocation may ask (D-15.10).
@@ -92,9 +90,8 @@ class DurableEvictions:
         self._stalled[task_id] = walk.invocation, self._clock.now()
         if flight is None or flight.task.invocation != walk.invocation:
             return False
-        if await self.evict(flight, STALLED):
+        if await self._evicting.evict(flight.tenant_id, flight, STALLED, restored_for=STALLED):
             walk.session.push(ServerEvict(task_id, walk.invocation, STALLED))
-            await self._evicting.restore(walk.of.tenant_id, [task_id], STALLED)
         return True
 
     def sweep(self, now: float) -> None:

@@ -6,6 +6,7 @@ D-2.6). What an entry waits for is the tenant's owner's to know (:mod:`hatchet.e
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from functools import partial
 
@@ -52,6 +53,9 @@ log = structlog.get_logger("hatchet.engine")
 
 SWEEP_SECONDS = 5.0
 ATTEMPTS = 3
+AWAY_SECONDS = 20.0
+"""How long a request waits for a database that is away; workers wait for a minute."""
+AWAY_PAUSE_SECONDS = 0.3
 
 
 class DurableStreams(Loop):
@@ -105,6 +109,7 @@ class DurableStreams(Loop):
             owners=owners,
             bus=bus,
             clock=clock,
+            queue=self._chains.queue,
             entries_added=self.entries_added,
         )
         bus.on("durable_waits", self._heard_waits)
@@ -193,17 +198,42 @@ class DurableStreams(Loop):
         if isinstance(request, EvictRequest):
             await self._evict(session, normal, request)
             return
-        for _ in range(ATTEMPTS):
-            walk = await self._walks.current(session, normal, invocation)
-            try:
-                await self._dispatch(walk, request)
-            except Overtaken:
-                self._walks.forget(normal)
-                await self._walks.check_rows(session, normal, invocation)
-                continue
+        walk = await self._answered(session, normal, invocation, request)
+        try:
             await self._completions.release(walk)
-            return
-        raise FailedPrecondition("another invocation writes to the log of the task at the same time")
+        except Unavailable as error:
+            # The request has its answer, and a second one would be taken for that of the next request (D-4.1). What the
+            # worker lists with its next status is handed over then (D-15.9).
+            log.warning("completions were not handed over yet", task=normal, error=error.message)
+
+    async def _answered(self, session: DurableSession, task_id: str, invocation: int, request: Request) -> Walk:
+        """Answer the request, once the database is there: a worker waits for longer than a restart takes (D-4.4)."""
+        give_up_at = self._clock.now() + AWAY_SECONDS
+        tries, before = 0, None
+        while True:
+            walk = before
+            try:
+                if before is None:
+                    walk = await self._walks.current(session, task_id, invocation)
+                else:
+                    await self._walks.check_rows(session, task_id, invocation)
+                    walk = await self._walks.read_again(before)
+                    before = None
+                await self._dispatch(walk, request)
+                return walk
+            except Overtaken:
+                tries += 1
+                if tries == ATTEMPTS:
+                    text = "another invocation writes to the log of the task at the same time"
+                    raise FailedPrecondition(text) from None
+                self._walks.forget(task_id)
+                await self._walks.check_rows(session, task_id, invocation)
+            except Unavailable:
+                if session.is_closed or self._clock.now() > give_up_at:
+                    raise
+                # What was written may be committed: the rows tell, and nothing of it is acknowledged.
+                before = walk
+                await asyncio.sleep(AWAY_PAUSE_SECONDS)
 
     async def _dispatch(self, walk: Walk, request: Request) -> None:
         if isinstance(request, MemoRequest):

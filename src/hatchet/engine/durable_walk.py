@@ -59,7 +59,7 @@ class Overtaken(Exception):
 class Walk:
     """One invocation of a task, its log, and the stream that its worker listens on."""
 
-    __slots__ = ("has_begun", "is_lost", "log", "of", "seen_at", "session", "task", "worker_id")
+    __slots__ = ("has_begun", "has_turn", "log", "of", "seen_at", "session", "task", "worker_id")
 
     def __init__(self, of: OfTask, task: ReadyTask, worker_id: str, log: DurableLog, session: DurableSession) -> None:
         self.of = of
@@ -70,6 +70,8 @@ class Walk:
         self.has_begun = log.walked > 0
         """Whether the rows know that this invocation has begun to walk what is recorded."""
         self.seen_at = 0.0
+        self.has_turn = False
+        """Whether it is looked at again when completions have their turn."""
 
     @property
     def invocation(self) -> int:
@@ -110,6 +112,8 @@ class Walking:
             self._mismatch(walk, step)
             return
         if isinstance(step, Found):
+            if step.entry.result is None and request.payload is not None:
+                walk.log.satisfied(*step.entry.key, await self._memoized(walk, step.entry, request.payload))
             await self._pass(walk, [step.entry])
             result = step.entry.result
             payload = result.payload if result is not None else None
@@ -262,8 +266,10 @@ class Walking:
                 raise one.error
             prepared.append(one)
         entries: list[Entry] = []
+        # They have one time, by which those of one request are told.
+        now = self._clock.now()
         for (step, item, child), one in zip(fresh, prepared, strict=True):
-            entry = self._entry(walk, step, EntryKind.RUN)
+            entry = self._entry(walk, step, EntryKind.RUN, now)
             entry.subject, entry.child_name, entry.run_id = item.workflow_name, child.name, one.work.id
             entry.is_single = len(one.version.tasks) == 1
             entries.append(entry)
@@ -281,8 +287,9 @@ class Walking:
         self._trigger.committed(prepared, accepted)
         return {entry.node: entry for entry in entries}
 
-    def _entry(self, walk: Walk, step: New, kind: EntryKind) -> Entry:
-        return Entry(kind, step.branch, step.node, step.digest, walk.invocation, self._clock.now())
+    def _entry(self, walk: Walk, step: New, kind: EntryKind, now: float | None = None) -> Entry:
+        at = self._clock.now() if now is None else now
+        return Entry(kind, step.branch, step.node, step.digest, walk.invocation, at)
 
     def _mismatch(self, walk: Walk, step: Mismatch) -> None:
         walk.refuse(step.message(walk.of.task_id), (step.branch, step.node), is_non_determinism=True)

@@ -101,6 +101,21 @@ class DurableWalks:
         walk.seen_at = self._clock.now()
         return walk
 
+    async def read_again(self, walk: Walk) -> Walk:
+        """The same walk, as far as its requests were acknowledged, over the log as the rows have it."""
+        rows = (await read_logs(self._database, walk.of.tenant_id, [walk.of.task_id]))[walk.of.task_id]
+        log = DurableLog(
+            walk.invocation,
+            rows.entries,
+            rows.branches,
+            walked=walk.log.walked,
+            hands_over_in_order=walk.session.in_order,
+        )
+        again = Walk(walk.of, walk.task, walk.worker_id, log, walk.session)
+        again.has_begun, again.seen_at = walk.has_begun, self._clock.now()
+        self._by_task[walk.of.task_id] = again
+        return again
+
     async def check_rows(self, session: DurableSession, task_id: str, invocation: int) -> None:
         """The same as :meth:`current` asks, of the rows: another instance may have ended the invocation."""
         [(state, task)] = await self.states(session.tenant_id, task_id)

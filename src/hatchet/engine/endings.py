@@ -25,7 +25,7 @@ from hatchet.engine.run_facts import task_result
 from hatchet.store.leases import HeldLease
 from hatchet.store.pool import Database
 from hatchet.store.runs import reopen
-from hatchet.store.tasks import NewResult, append_results
+from hatchet.store.tasks import NewResult, append_restores, append_results
 
 _EVENTS = {
     Outcome.COMPLETED: RunEventKind.COMPLETED,
@@ -48,6 +48,8 @@ class Ending:
     decision: Decision
     at: float
     started_at: float | None = None
+    restored_for: str = ""
+    """Of an eviction: why the task goes on at once, in the same transaction; empty: it waits for its restore."""
 
 
 class Endings:
@@ -125,11 +127,19 @@ class Endings:
                 for tenant_id, ids in sorted(names.items()):
                     # In one order everywhere, so that two writers never wait for each other.
                     await reopen(transaction, tenant_id, sorted(ids), max(ids.values()))
+                restored = [one for one in batch if one.restored_for and (one.task.id, one.task.attempt) in written]
+                for (tenant_id, cause), task_ids in sorted(_by_cause(restored).items()):
+                    await append_restores(transaction, tenant_id, task_ids, max(one.at for one in restored), cause)
         except Unavailable:
             for ending in batch:
                 self._look_again(ending)
             raise
-        return self._spread(batch, written)
+        accepted = self._spread(batch, written)
+        for one in restored:
+            owner = self._owners.get(one.tenant_id)
+            if owner is not None:
+                owner.restored({one.task.id: one.task.attempt + 1}, one.at)
+        return accepted
 
     def ended_before(self, tenant_id: str, task_id: str) -> None:
         """The rows say that the task has ended and this instance did not hear of it: tell whoever waits for it."""
@@ -215,6 +225,14 @@ def _following(ending: Ending) -> ReadyTask | None:
     return task.again(
         decision.retry_at, task.attempt + 1, decision.app_retries, decision.internal_retries, decision.evictions
     )
+
+
+def _by_cause(restored: Sequence[Ending]) -> dict[tuple[str, str], list[str]]:
+    """The tasks that go on at once, by tenant and cause."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for one in restored:
+        found.setdefault((one.tenant_id, one.restored_for), []).append(one.task.id)
+    return found
 
 
 def _rows(endings: Sequence[Ending]) -> list[NewResult]:

@@ -43,11 +43,12 @@ class Evicting:
         self._clock = clock
         self._max_internal_retries = max_internal_retries
 
-    async def evict(self, tenant_id: str, flight: Flight, reason: str | None) -> bool:
+    async def evict(self, tenant_id: str, flight: Flight, reason: str | None, *, restored_for: str = "") -> bool:
         """Take an attempt off its worker (D-17.8); committed when this returns True.
 
         False when it had ended before, or its execution timeout has passed: then nothing has changed. ``reason``: for
-        people, kept in the history (D-17.9). The worker is not told: it asked for it (D-17.13).
+        people, kept in the history (D-17.9). The worker is not told: it asked for it (D-17.13). ``restored_for``: with
+        it the task is restored at once, for that cause, both or neither: nothing it waits for would bring it back.
         """
         now = self._clock.now()
         if flight.timeout_at <= now and not await self._was_refreshed(tenant_id, flight, now):
@@ -57,7 +58,8 @@ class Evicting:
         policy = policy_of(flight.task, self._max_internal_retries)
         decision = decide(State.RUNNING, event, policy, flight.task.counters)
         assert decision is not None
-        return await self._endings.evict(Ending(tenant_id, flight.task, decision, now, flight.started_at))
+        ending = Ending(tenant_id, flight.task, decision, now, flight.started_at, restored_for)
+        return await self._endings.evict(ending)
 
     async def restore(self, tenant_id: str, task_ids: Sequence[str], cause: str) -> set[str]:
         """Queue those of the tasks again that are evicted and not restored yet (D-18.2, D-18.3); their ids.

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from hatchet.core.clock import Clock, Ids
 from hatchet.core.errors import InvalidArgument, InvalidFields, SwitchedOff
-from hatchet.core.people import email_domain, email_fault, name_fault, normal_email, password_fault
+from hatchet.core.people import email_domain, email_fault, is_storable, name_fault, normal_email, password_fault
 from hatchet.engine.passwords import Passwords
 from hatchet.engine.sessions import Session, Sessions
 from hatchet.store import people as store
@@ -89,8 +89,9 @@ class People:
         """
         self._want_passwords()
         email = normal_email(email)
-        # No text with NUL is in the database, which would complain about it.
-        user = None if "\0" in email else await store.user_by_email(self._database, email)
+        if not is_storable(email + password):
+            email = password = ""
+        user = await store.user_by_email(self._database, email)
         is_good = await self._passwords.matches(password, None if user is None else user.password_hash)
         if user is None or not is_good:
             raise InvalidArgument(INVALID_CREDENTIALS)
@@ -110,7 +111,7 @@ class People:
         self._want_passwords()
         _check(newpassword=password_fault(new, "newPassword"))
         user = session.user
-        if not await self._passwords.matches(old, user.password_hash):
+        if not is_storable(old) or not await self._passwords.matches(old, user.password_hash):
             raise InvalidArgument(INVALID_CREDENTIALS)
         if not await store.set_password(self._database, user, await self._passwords.hash(new)):
             raise InvalidArgument(INVALID_CREDENTIALS)

@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-import orjson
+from collections.abc import Sequence
 
 from hatchet.core.clock import Clock
 from hatchet.core.errors import InvalidArgument, NotFound
-from hatchet.core.history import AttemptFacts, TaskEvent, history
+from hatchet.core.history import TaskEvent
 from hatchet.core.ids import parse_uuid
 from hatchet.core.messages import RunDetails, TaskDetail
 from hatchet.core.payloads import TaskPayload
-from hatchet.core.ready_task import ReadyTask
-from hatchet.core.run_tasks import Decision, Verdict
-from hatchet.core.statuses import Outcome, RunStatus, TaskEventType
+from hatchet.core.statuses import RunStatus
+from hatchet.engine.histories import Histories, HistoryOf
 from hatchet.engine.rebuild import Rebuild
 from hatchet.engine.run_facts import LoadedRun, RunFacts
-from hatchet.store.gaps import read_gaps
-from hatchet.store.pool import Database, Row
+from hatchet.store.pool import Database
 from hatchet.store.runs import resolve_ids, run_payloads
 from hatchet.store.tasks import payloads
-
-_WAITED = TaskEventType.WAITING_FOR_BATCH.value
 
 
 class Reading:
@@ -73,52 +67,19 @@ class Reading:
         mine = [task for task in tasks if task.task_id == only]
         return _details(run_id, payload, mine[0].status if mine else RunStatus.QUEUED, mine)
 
-    async def _with_queue_times(self, tenant_id: str, task: ReadyTask, facts: list[AttemptFacts]) -> list[AttemptFacts]:
-        """When the attempts of a run's task were queued; for all but the last one only their assignment tells."""
-        [run] = await self._run_facts.load(tenant_id, [task.run_id or ""])
-        found: list[AttemptFacts] = []
-        for position, attempt in enumerate(facts):
-            follows = position > 0 and facts[position - 1].retry_at is not None
-            if follows:
-                found.append(attempt)
-            elif position == len(facts) - 1:
-                decision = run.state.decide(task.step.index, self._clock.now())
-                found.append(_decided_at(attempt, decision))
-            else:
-                found.append(replace(attempt, ready_at=attempt.assigned_at))
-        return found
-
-    async def history(self, tenant_id: str, task_id: str) -> list[TaskEvent]:
+    async def history(self, tenant_id: str, task_id: str) -> Sequence[TaskEvent]:
         """The events of a task, oldest first (C-5.47). Raises NotFound for an id that the tenant does not have."""
         normal = parse_uuid(task_id)
-        rows = await self._database.fetch("task_attempts", tenant_id, normal) if normal is not None else []
-        if not rows:
+        states = await self._rebuild.states(tenant_id, [normal]) if normal is not None else []
+        if not states:
             raise NotFound(f"task not found: {task_id}")
-        facts: list[AttemptFacts] = []
-        for row in rows:
-            facts.append(_facts(row, facts[-1] if facts else None))
-        created_at = rows[0]["inserted_at"]
-        [(_, task)] = await self._rebuild.states(tenant_id, [str(normal)])
+        [(state, task)] = states
+        decision = None
         if task.run_id is not None:
-            facts = await self._with_queue_times(tenant_id, task, facts)
-        if task.step.definition.batch is not None:
-            facts = [replace(attempt, is_buffered=_is_buffered(attempt, task)) for attempt in facts]
-        gaps = await read_gaps(self._database, tenant_id, task.step.definition.action, created_at)
-        return history(created_at, facts, gaps)
-
-
-def _decided_at(facts: AttemptFacts, decision: Decision) -> AttemptFacts:
-    """The attempt that parents and conditions let run, with the time at which they did."""
-    is_queued = decision.verdict is Verdict.QUEUE
-    return replace(facts, ready_at=decision.at if is_queued else None)
-
-
-def _is_buffered(facts: AttemptFacts, task: ReadyTask) -> bool:
-    """Whether an attempt of a batch task came as far as its buffer; who waits for something else before has no row."""
-    if facts.batch_reason is not None or any(kind == _WAITED for kind, _, _ in facts.notes):
-        return True
-    limits = task.limits
-    return limits.error is None and not limits.asks and not limits.units
+            [run] = await self._run_facts.load(tenant_id, [task.run_id])
+            decision = run.state.decide(task.step.index, self._clock.now())
+        wanted = HistoryOf(state.id, state.inserted_at, task.step, task.limits, decision)
+        return (await Histories(self._database).read(tenant_id, [wanted]))[state.id].events
 
 
 def _details(run_id: str, payload: TaskPayload, status: RunStatus, tasks: list[TaskDetail]) -> RunDetails:
@@ -142,29 +103,4 @@ def _task_detail(run: LoadedRun, index: int) -> TaskDetail:
         output=end.output if end is not None and status is RunStatus.COMPLETED else None,
         error=(end.error or "") if end is not None and status is RunStatus.FAILED else None,
         is_evicted=end is None and run.tasks[index].is_evicted,
-    )
-
-
-def _facts(row: Row, before: AttemptFacts | None) -> AttemptFacts:
-    ready_at = before.retry_at if before is not None and before.retry_at is not None else row["inserted_at"]
-    if row["replayed_at"] is not None:
-        ready_at = row["replayed_at"]
-    elif before is not None and before.outcome is Outcome.EVICTED:
-        ready_at = row["restored_at"]
-    outcome = row["outcome"]
-    return AttemptFacts(
-        attempt=row["attempt"],
-        ready_at=ready_at,
-        replayed_at=row["replayed_at"],
-        assigned_at=row["assigned_at"],
-        worker_id=str(row["worker_id"]) if row["worker_id"] is not None else None,
-        started_at=row["started_at"],
-        outcome=Outcome(outcome) if outcome is not None else None,
-        finished_at=row["finished_at"],
-        retry_at=row["retry_at"],
-        error=row["error"],
-        notes=tuple((kind, float(at), message) for kind, at, message in orjson.loads(row["notes"])),
-        batch_reason=row["batch_reason"],
-        restored_at=row["restored_at"],
-        restore_cause=row["restore_cause"] or "",
     )

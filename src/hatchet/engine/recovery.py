@@ -54,8 +54,9 @@ async def recover(
     retries = await _tasks(registration, retry_rows, "ready_at")
     for row, task in zip(retry_rows, retries, strict=True):
         if row["is_evicted"]:
-            # It never left its groups (D-19.6).
+            # It never left its groups (D-19.6), and whoever owned it may have died before restoring it (D-29.6).
             scheduler.gates.holds(task)
+            scheduler.durable.evicted(task.id)
     waiting = await _load_waiting(scheduler, database, registration, since, retries)
     scheduler.loaded()
     runs = await _load_runs(scheduler, database, run_facts, since)

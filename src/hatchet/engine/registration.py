@@ -100,6 +100,10 @@ class Registration:
             found |= {name: self._remember_latest(registered.version, now) for name, registered in fresh.items()}
         return found
 
+    def forget(self, tenant_id: str, name: str) -> None:
+        """The workflow of that name was deleted: what is remembered of the name is no longer true."""
+        self._latest.pop((tenant_id, name), None)
+
     async def tenant_rules(self, tenant_id: str) -> Mapping[str, ConcurrencyRule]:
         """The concurrency rules that the tenant's workflows share, by name (C-3.38); may be 5 seconds old."""
         now = self._clock.now()

@@ -268,6 +268,11 @@ class TenantScheduler:
             or self.held.get(task_id)
         )
 
+    def attempts(self) -> tuple[list[ReadyTask], list[Flight]]:
+        """Those that wait here, for whatever, and those that are with a worker."""
+        waits = (self.queues, self.gates, self._assigning, self.backoff, self.held)
+        return [task for tasks in waits for task in tasks], list(self.flying.values())
+
     def explain(self, task: ReadyTask, now: float) -> Waiting:
         """What an attempt that waits here waits for."""
         return Waiting(

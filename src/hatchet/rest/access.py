@@ -43,6 +43,8 @@ class Access:
     who: Who
     role: Role | None = None
     """The least role of a member (R-3); an API token has every right in its tenant (R-2.4)."""
+    tenant_in_query: bool = False
+    """Whether the tenant is the query parameter ``tenant`` and not part of the path (R-11.14)."""
     tokens: bool = True
     """Whether API tokens are allowed where members are."""
     unverified: bool = False
@@ -56,9 +58,11 @@ class Access:
 UNDECLARED = Access(who=Who.MEMBERS, role=Role.OWNER)
 
 
-def needs(role: Role, *, tokens: bool = True, limited: bool = False) -> Callable[[Endpoint], Endpoint]:
+def needs(
+    role: Role, *, tokens: bool = True, limited: bool = False, tenant_in_query: bool = False
+) -> Callable[[Endpoint], Endpoint]:
     """For members of the path's tenant who have at least this role."""
-    return _declare(Access(who=Who.MEMBERS, role=role, tokens=tokens, limited=limited))
+    return _declare(Access(who=Who.MEMBERS, role=role, tenant_in_query=tenant_in_query, tokens=tokens, limited=limited))
 
 
 def needs_credentials() -> Callable[[Endpoint], Endpoint]:

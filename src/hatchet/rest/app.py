@@ -21,10 +21,14 @@ from hatchet.rest.request_ids import RequestIds
 from hatchet.rest.routes import (
     api_tokens,
     crons,
+    deprecated,
     durable_tasks,
+    events,
     filters,
     meta,
+    queues,
     rate_limits,
+    runs,
     scheduled,
     tasks,
     tenants,
@@ -58,9 +62,9 @@ def build_api(services: Services, about: About) -> FastAPI:
     errors.install(app)
     app.include_router(crons.creating)
     app.include_router(users.login_router)
-    for routes in (meta, users, tenants, api_tokens, workers, workflows, tasks, durable_tasks):
+    for routes in (meta, users, tenants, api_tokens, workers, workflows, runs, tasks, durable_tasks):
         app.include_router(routes.router)
-    for routes in (filters, rate_limits, crons, scheduled):
+    for routes in (filters, rate_limits, queues, events, crons, scheduled, deprecated):
         app.include_router(routes.router)
     app.add_exception_handler(404, _elsewhere)
     return app

@@ -42,12 +42,18 @@ class Refused(Exception):
 
 def framework_error(status: int, message: str) -> JSONResponse:
     """``{"message": ...}``"""
-    return JSONResponse({"message": message}, status_code=status)
+    return JSONResponse({"message": _writable(message)}, status_code=status)
 
 
 def api_errors(status: int, *errors: dict[str, Any]) -> JSONResponse:
     """``{"errors": [{"description", "field"?, ...}]}``"""
-    return JSONResponse({"errors": errors}, status_code=status)
+    told = [{name: _writable(value) for name, value in error.items()} for error in errors]
+    return JSONResponse({"errors": told}, status_code=status)
+
+
+def _writable(value: Any) -> Any:
+    """Texts may quote what a request said, halves of surrogate pairs included, which no answer can hold."""
+    return value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else value
 
 
 def install(app: FastAPI) -> None:

@@ -5,8 +5,8 @@ tenant, else the session must be good (403); the person must be verified, a memb
 asks for (401); the address must not call too often (429). What a route asks for is declared with
 :mod:`hatchet.rest.access`.
 
-Tasks and runs are the exception: an API token's are looked up by their handler inside the token's tenant, a person's in
-the tenants that the person belongs to, so that others' look like unknown ones (behaviour-core C-1.12).
+Tasks, runs and events are the exception: an API token's are looked up by their handler inside the token's tenant, a
+person's in the tenants that the person belongs to, so that others' look like unknown ones (behaviour-core C-1.12).
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Annotated, Any
 
+import structlog
 from fastapi import Depends
 from fastapi.routing import APIRoute
 from starlette.requests import Request
@@ -35,8 +36,10 @@ NOT_A_VIEWER = "Not authorized to view this resource"
 NOT_FOR_TOKENS = "Not authorized to perform this operation"
 NOT_FOUND = "not found"
 
-LOOKED_UP_INSIDE = ("task", "v1_workflow_run")
-"""Path parameters of tasks and runs, which are looked up inside the caller's tenants."""
+log = structlog.stdlib.get_logger("hatchet.rest")
+
+LOOKED_UP_INSIDE = ("task", "v1_workflow_run", "event")
+"""Path parameters of tasks, runs and events, which are looked up inside the caller's tenants."""
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
@@ -61,6 +64,7 @@ class GuardedRoute(APIRoute):
             if access.limited:
                 wait = services_of(request).limits.take(_address(request), operation)
                 if wait is not None:
+                    log.warning("too many requests from one address", operation=operation, address=_address(request))
                     return JSONResponse(None, status_code=429, headers={"Retry-After": str(int(wait) + 1)})
             return await handle(request)
 
@@ -102,7 +106,8 @@ async def admit(request: Request, access: Access) -> Caller:
     A good API token counts; without one, the session does (R-2.1).
     """
     services = services_of(request)
-    tenant_id = await _tenant_of_path(request.path_params, services)
+    named = {"tenant": request.query_params.get("tenant", "")} if access.tenant_in_query else request.path_params
+    tenant_id = await _tenant_of(named, services)
     bearer = await _bearer(request.headers.get("authorization", ""), services)
     if bearer is not None and tenant_id in (None, bearer.tenant_id):
         if not access.tokens:
@@ -125,7 +130,7 @@ def path_id(parameters: Mapping[str, Any], kind: str) -> str:
     return found
 
 
-async def _tenant_of_path(parameters: Mapping[str, Any], services: Services) -> str | None:
+async def _tenant_of(parameters: Mapping[str, Any], services: Services) -> str | None:
     for kind in LOOKED_UP_INSIDE:
         if kind in parameters:
             path_id(parameters, kind)

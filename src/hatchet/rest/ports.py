@@ -12,23 +12,28 @@ from typing import Protocol
 from hatchet.core.definitions import StoredVersion
 from hatchet.core.durable_messages import LogLine
 from hatchet.core.held import PauseSettings
-from hatchet.core.history import TaskEvent
-from hatchet.core.messages import Caller, RunFilter
+from hatchet.core.messages import Caller, EventRecord, RunFilter, TriggerItem
+from hatchet.core.queue_stats import TaskStats
 from hatchet.core.rules import DefaultFilter
+from hatchet.core.run_views import RunView, TaskView
 from hatchet.core.statuses import RunStatus
 from hatchet.engine.crons import NewCron
+from hatchet.engine.event_reading import EventView
+from hatchet.engine.run_views import Timing
 from hatchet.engine.scheduled_runs import BulkAnswer, Listed, Page, WantedRun
 from hatchet.engine.sessions import Session
+from hatchet.engine.worker_use import Use
 from hatchet.rest.cookies import SessionCookie
 from hatchet.rest.health import Health
 from hatchet.rest.request_limits import RequestLimits
+from hatchet.store.events_read import EventFilter
 from hatchet.store.filters import FilterRecord
 from hatchet.store.identity import Tenant, TokenRecord
 from hatchet.store.people import Membership, Rights, User
 from hatchet.store.rate_limits import LimitRecord
 from hatchet.store.schedule_entries import CronFilter, CronRecord, ScheduledFilter
 from hatchet.store.workers_read import WorkerRecord, WorkflowName
-from hatchet.store.workflows_read import WorkflowRecord
+from hatchet.store.workflows_read import VersionDetails, WorkflowRecord
 
 
 class Verifying(Protocol):
@@ -112,6 +117,14 @@ class WorkflowReading(Protocol):
 
     async def get(self, tenant_id: str, workflow_id: str) -> WorkflowRecord | None: ...
 
+    async def version(self, tenant_id: str, workflow_id: str, version_id: str | None) -> VersionDetails | None:
+        """A version of a workflow, by default the newest one."""
+        ...
+
+    async def definition(self, tenant_id: str, version_id: str) -> str | None:
+        """The registered definition of a version as JSON text."""
+        ...
+
     async def tenant_of(self, workflow_id: str) -> str | None: ...
 
 
@@ -123,6 +136,12 @@ class WorkflowPausing(Protocol):
     async def unpause(self, tenant_id: str, workflow_id: str) -> None: ...
 
 
+class WorkflowRemoving(Protocol):
+    """Deletes workflows; raises NotFound (R-13.9)."""
+
+    async def delete(self, tenant_id: str, workflow_id: str) -> None: ...
+
+
 class Bulking(Protocol):
     """Cancels and replays runs and tasks, by ids or by a filter; the ids that it took (R-11.9)."""
 
@@ -131,10 +150,50 @@ class Bulking(Protocol):
     async def replay(self, tenant_id: str, wanted: Sequence[str] | RunFilter) -> list[str]: ...
 
 
-class HistoryReading(Protocol):
-    """The events of a task, oldest first; raises NotFound."""
+class RunReading(Protocol):
+    """Single runs and tasks, inside a tenant; all raise NotFound (R-10.22 to R-10.30, R-11.1 to R-11.5)."""
 
-    async def history(self, tenant_id: str, task_id: str) -> Sequence[TaskEvent]: ...
+    async def run(self, tenant_id: str, run_id: str) -> RunView: ...
+
+    async def status(self, tenant_id: str, run_id: str) -> RunStatus: ...
+
+    async def task(self, tenant_id: str, task_id: str, attempt: int | None = None) -> TaskView: ...
+
+    async def timings(self, tenant_id: str, run_id: str, depth: int) -> Sequence[Timing]: ...
+
+
+class Triggering(Protocol):
+    """Starts runs, all or none; their ids (R-10.31)."""
+
+    async def trigger(self, tenant_id: str, items: Sequence[TriggerItem]) -> Sequence[str]: ...
+
+
+class EventReading(Protocol):
+    """Events, inside a tenant (R-19); what reads one raises NotFound."""
+
+    async def page(
+        self, tenant_id: str, wanted: EventFilter, *, statuses: frozenset[RunStatus], offset: int, limit: int
+    ) -> tuple[Sequence[EventView], int]: ...
+
+    async def get(self, tenant_id: str, event_id: str) -> EventView: ...
+
+    async def record(self, tenant_id: str, event_id: str) -> EventRecord: ...
+
+    async def keys(self, tenant_id: str) -> Sequence[str]: ...
+
+
+class QueueReading(Protocol):
+    """What waits and runs now, inside a tenant (R-12.5, R-12.7)."""
+
+    async def tasks(self, tenant_id: str) -> Mapping[str, TaskStats]: ...
+
+    async def queues(self, tenant_id: str) -> Mapping[str, int]: ...
+
+
+class WorkerUsing(Protocol):
+    """What workers have free, by worker id; absent where it is not known (R-14.5)."""
+
+    async def of(self, tenant_id: str) -> Mapping[str, Use]: ...
 
 
 class RateLimiting(Protocol):
@@ -250,12 +309,17 @@ class Services:
     pausing: Pausing
     workflows: WorkflowReading
     workflow_pausing: WorkflowPausing
+    workflow_removal: WorkflowRemoving
     bulk: Bulking
     filters: Filtering
     crons: CronKeeping
     scheduled: ScheduledKeeping
     rate_limits: RateLimiting
-    reading: HistoryReading
+    views: RunReading
+    trigger: Triggering
+    events: EventReading
+    queue_stats: QueueReading
+    worker_uses: WorkerUsing
     durable: DurableTasks
     restoring: Restoring
     health: Health

@@ -123,6 +123,7 @@ class Worker(Body):
     labels: list[WorkerLabel] | None = None
     runtime_info: WorkerRuntimeInfo | None = None
     recent_step_runs: list[object] | None = None
+    evicted_durable_task_count: int | None = None
 
 
 class WorkerList(Body):
@@ -232,7 +233,9 @@ class V1TaskEvent(Body):
     event_type: str
     message: str
     error_message: str | None = None
+    output: str | None = None
     worker_id: UUID | None = None
+    task_display_name: str | None = None
     retry_count: int | None = None
     attempt: int | None = None
 

@@ -1,4 +1,4 @@
-"""Workflows and their versions. A version is immutable: only ever inserted, and deleted with its workflow."""
+"""Workflows and their versions. A version is immutable, and stays when its workflow is deleted: runs are of it."""
 
 from __future__ import annotations
 

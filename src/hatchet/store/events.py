@@ -60,7 +60,7 @@ async def append_event_runs(queries: Queries, rows: Sequence[EventRun]) -> None:
 
 async def events_by_ids(database: Database, tenant_id: str, ids: Sequence[str]) -> list[EventRecord]:
     """The named events, oldest first; ids that the tenant does not have are absent."""
-    return [_record(row) for row in await database.fetch("event_by_ids", tenant_id, ids)]
+    return [event_record(row) for row in await database.fetch("event_by_ids", tenant_id, ids)]
 
 
 async def events_since(database: Database, tenant_id: str, keys: Sequence[str], since: float) -> list[EventRecord]:
@@ -70,7 +70,7 @@ async def events_since(database: Database, tenant_id: str, keys: Sequence[str], 
     again has to ask from some seconds before the last time.
     """
     first = lowest_at(since - CLOCK_SLACK_SECONDS)
-    return [_record(row) for row in await database.fetch("event_since", tenant_id, keys, first, since)]
+    return [event_record(row) for row in await database.fetch("event_since", tenant_id, keys, first, since)]
 
 
 class LookBack(NamedTuple):
@@ -123,7 +123,8 @@ async def look_back(
     return found
 
 
-def _record(row: Row) -> EventRecord:
+def event_record(row: Row) -> EventRecord:
+    """An event out of a row with all its columns."""
     return EventRecord(
         tenant_id=str(row["tenant_id"]),
         id=str(row["id"]),

@@ -18,10 +18,12 @@ async def close_gaps(database: Database, tenant_id: str, actions: Collection[str
     await database.execute("gap_close", tenant_id, None if actions is None else list(actions), at)
 
 
-async def read_gaps(database: Database, tenant_id: str, action: str, since: float) -> list[Gap]:
-    """The gaps of an action that reach past ``since``, oldest first."""
-    rows = await database.fetch("gap_read", tenant_id, action, since)
-    return [Gap(row["since"], row["until"]) for row in rows]
+async def read_gaps(database: Database, tenant_id: str, actions: Collection[str], since: float) -> dict[str, list[Gap]]:
+    """The gaps of each of the actions that reach past ``since``, oldest first; actions without any are absent."""
+    found: dict[str, list[Gap]] = {}
+    for row in await database.fetch("gap_read", tenant_id, list(actions), since):
+        found.setdefault(row["action"], []).append(Gap(row["since"], row["until"]))
+    return found
 
 
 async def forget_gaps(database: Database, before: float) -> None:

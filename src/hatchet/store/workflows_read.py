@@ -41,6 +41,17 @@ class WorkflowRecord:
     """The newest first; never empty."""
 
 
+@dataclass(slots=True, frozen=True, kw_only=True)
+class VersionDetails:
+    """One version with its definition."""
+
+    id: str
+    order: int
+    definition: str
+    """JSON text, as :func:`hatchet.core.definitions.to_json` made it."""
+    created_at: float
+
+
 @dataclass(slots=True, frozen=True)
 class WorkflowsRead:
     """Reads workflows, inside a tenant. One without a version does not exist for readers (R-13.3)."""
@@ -67,6 +78,24 @@ class WorkflowsRead:
         """One workflow, None when the tenant has no such workflow."""
         rows = await self.database.fetch("workflow_read_one", tenant_id, workflow_id, VERSIONS_SHOWN)
         return _record(rows) if rows else None
+
+    async def version(self, tenant_id: str, workflow_id: str, version_id: str | None) -> VersionDetails | None:
+        """A version of a workflow, by default the newest one; None when the workflow has no such version."""
+        rows = await self.database.fetch("workflow_read_version", tenant_id, workflow_id, version_id)
+        if not rows:
+            return None
+        [row] = rows
+        return VersionDetails(
+            id=str(row["id"]),
+            order=row["version_order"],
+            definition=row["definition"],
+            created_at=row["created_at"],
+        )
+
+    async def definition(self, tenant_id: str, version_id: str) -> str | None:
+        """The registered definition of a version as JSON text; None when the tenant has no such version."""
+        rows = await self.database.fetch("definition_of_version", tenant_id, version_id)
+        return str(rows[0]["definition"]) if rows else None
 
     async def tenant_of(self, workflow_id: str) -> str | None:
         """The tenant that the workflow belongs to, None when nobody has such a workflow."""

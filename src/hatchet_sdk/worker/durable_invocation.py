@@ -162,13 +162,13 @@ class Invocation:
             self._under_way -= 1
 
     async def _spawn(self, requests: Sequence[TriggerWorkflowRequest]) -> list[DurableSpawnResult]:
+        if (known := self._spawned_before(requests)) is not None:
+            return known
         spawned: list[DurableSpawnResult] = []
         # One turn for all parts: steps of other branches of the function must not come between them (D-4.6).
         async with self._turn:
-            if all(request.child_key in self._by_child_key for request in requests):
-                # What this invocation has spawned already it need not ask for (D-13.7). An answer would come at a time
-                # that the log does not know, since it takes no node: branches might go on in another order next time.
-                return [self._by_child_key[request.child_key] for request in requests]
+            if (known := self._spawned_before(requests)) is not None:
+                return known
             for part in chunks(requests, self._limit, most=CHILDREN_IN_A_REQUEST):
                 message = pb.DurableTaskTriggerRunsRequest(
                     invocation_count=self.count, durable_task_external_id=self.task_id, trigger_opts=part
@@ -185,6 +185,17 @@ class Invocation:
                     if request.child_key:
                         self._by_child_key[request.child_key] = child
         return spawned
+
+    def _spawned_before(self, requests: Sequence[TriggerWorkflowRequest]) -> list[DurableSpawnResult] | None:
+        """What this invocation has spawned under these keys already (D-13.7); None unless it is all of them.
+
+        It is not asked for again: since the answer takes no node, the log would not know when it came, and branches
+        might go on in another order the next time.
+        """
+        if not all(request.child_key in self._by_child_key for request in requests):
+            return None
+        self._hand_over.goes_on_at_once()
+        return [self._by_child_key[request.child_key] for request in requests]
 
     async def _step(self, message: pb.DurableTaskRequest) -> pb.DurableTaskResponse:
         self._check_size(message, "a step of a durable task")

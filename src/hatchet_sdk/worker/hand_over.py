@@ -38,6 +38,7 @@ class HandOver:
         self._arrived: deque[Callable[[], bool]] = deque()
         self._turn: asyncio.Task[None] | None = None
         self._held = False
+        self._goes_on_at_once = False
 
     def put(self, done: Done, completion: Completion) -> None:
         """The next completion."""
@@ -47,6 +48,10 @@ class HandOver:
         """Something else that code goes on with. ``give``: hands it over; whether somebody may go on now."""
         self._arrived.append(give)
         self._go_on()
+
+    def goes_on_at_once(self) -> None:
+        """A step that needs no answer was asked for: the code behind the last completion has not come to rest yet."""
+        self._goes_on_at_once = True
 
     def hold(self) -> None:
         """Nobody gets anything until `release`."""
@@ -70,15 +75,22 @@ class HandOver:
 
     async def _settle(self) -> None:
         try:
-            await _turns()
-            there = asyncio.run_coroutine_threadsafe(_turns(), self._main_loop)
             async with asyncio.timeout(SETTLE_SECONDS):
-                await asyncio.wrap_future(there)
+                await self._come_to_rest()
         except TimeoutError:
             pass
         finally:
             self._turn = None
         self._go_on()
+
+    async def _come_to_rest(self) -> None:
+        self._goes_on_at_once = True
+        while self._goes_on_at_once:
+            self._goes_on_at_once = False
+            await _turns()
+            await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(_turns(), self._main_loop))
+            # What the code asked for in these turns has come as far as here then.
+            await _turns()
 
 
 def _completed(done: Done, completion: Completion) -> bool:

@@ -26,6 +26,8 @@ from durable_plan import FLOWS, Step, event, flat, plan
 from hatchet_sdk import EngineError
 
 LOOK_SECONDS = 0.1
+AWAY = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+"""What asking a database raises that is killed just then."""
 LATEST_SECONDS = 1.5
 """How long after its run an event of the future comes at most."""
 WAITS = """
@@ -101,7 +103,7 @@ class Runs:
         """Pushes what is waited for, also while the database comes and goes."""
         pushed: set[str] = set()
         while True:
-            with suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError):
+            with suppress(*AWAY):
                 connection = await asyncpg.connect(os.environ["CHAOS_DSN"], timeout=5)
                 try:
                     while True:

@@ -1,38 +1,30 @@
-"""Tasks: cancel, replay, and the history of one (behaviour-rest R-11.3 to R-11.11)."""
+"""Tasks: cancel, replay, read one and its history (behaviour-rest R-11)."""
 
 from __future__ import annotations
 
-import uuid
 from typing import Annotated
+from uuid import UUID
 
 from fastapi import APIRouter, Query
 
 from hatchet.core.errors import InvalidArgument
-from hatchet.core.history import TaskEvent
 from hatchet.core.messages import RunFilter
 from hatchet.core.roles import Role
 from hatchet.core.run_filter import BOTH_GIVEN, listed_statuses, metadata_pairs
-from hatchet.core.statuses import TaskEventType
 from hatchet.rest.access import needs
 from hatchet.rest.guard import CallerOf, GuardedRoute, ServicesOf
+from hatchet.rest.json_bodies import object_of
+from hatchet.rest.run_bodies import task_body, task_event_bodies
 from hatchet.rest.schemas import (
     PaginationResponse,
     V1CancelledTasks,
     V1CancelTaskRequest,
     V1ReplayedTasks,
     V1ReplayTaskRequest,
-    V1TaskEvent,
     V1TaskEventList,
     V1TaskFilter,
 )
-from hatchet.rest.times import instant
-
-_ERRORS = {
-    TaskEventType.FAILED,
-    TaskEventType.TIMED_OUT,
-    TaskEventType.SCHEDULING_TIMED_OUT,
-    TaskEventType.COULD_NOT_SEND_TO_WORKER,
-}
+from hatchet.rest.schemas_runs import V1TaskSummary
 
 router = APIRouter(route_class=GuardedRoute)
 
@@ -44,7 +36,7 @@ async def cancel_tasks(
 ) -> V1CancelledTasks:
     """Cancel tasks and runs, by ids or by a filter (R-11.6 to R-11.10)."""
     ids = await services.bulk.cancel(caller.tenant_id, _wanted_runs(body))
-    return V1CancelledTasks(ids=[uuid.UUID(found) for found in ids])
+    return V1CancelledTasks(ids=[UUID(found) for found in ids])
 
 
 @router.post("/api/v1/stable/tenants/{tenant}/tasks/replay", response_model_exclude_none=True)
@@ -54,7 +46,20 @@ async def replay_tasks(
 ) -> V1ReplayedTasks:
     """Replay tasks and runs, by ids or by a filter (R-11.6 to R-11.11)."""
     ids = await services.bulk.replay(caller.tenant_id, _wanted_runs(body))
-    return V1ReplayedTasks(ids=[uuid.UUID(found) for found in ids])
+    return V1ReplayedTasks(ids=[UUID(found) for found in ids])
+
+
+@router.get("/api/v1/stable/tasks/{task}", response_model_exclude_none=True)
+@needs(Role.VIEWER)
+async def get_task(
+    task: str, caller: CallerOf, services: ServicesOf, attempt: Annotated[int | None, Query()] = None
+) -> V1TaskSummary:
+    """One task, or one attempt of it, counted from 1 (R-11.1). The id of a run of several tasks is none (R-11.2)."""
+    if attempt is not None and attempt <= 0:
+        raise InvalidArgument("Attempt must be greater than 0")
+    view = await services.views.task(caller.tenant_id, str(UUID(task)), attempt)
+    definition = await services.workflows.definition(caller.tenant_id, view.version.id)
+    return task_body(view, object_of(definition), caller)
 
 
 @router.get("/api/v1/stable/tasks/{task}/task-events", response_model_exclude_none=True)
@@ -67,11 +72,9 @@ async def list_task_events(
     limit: Annotated[int, Query(ge=1)] = 1000,
 ) -> V1TaskEventList:
     """The history of one task, newest first; an event's id is its place in the history (R-11.3)."""
-    task_id = uuid.UUID(task)
-    events = await services.reading.history(caller.tenant_id, str(task_id))
-    rows = [_event_body(task_id, number, event) for number, event in enumerate(events, start=1)]
-    rows.reverse()
-    return V1TaskEventList(pagination=PaginationResponse(), rows=rows[offset : offset + limit])
+    view = await services.views.task(caller.tenant_id, str(UUID(task)))
+    rows = task_event_bodies(view, caller)[offset : offset + limit]
+    return V1TaskEventList(pagination=PaginationResponse(), rows=rows)
 
 
 def _wanted_runs(body: V1CancelTaskRequest) -> list[str] | RunFilter:
@@ -90,18 +93,4 @@ def _run_filter(body: V1TaskFilter) -> RunFilter:
         statuses=listed_statuses(body.statuses or (), "filter.statuses"),
         workflow_ids=tuple(str(workflow_id) for workflow_id in body.workflow_ids or ()),
         additional_metadata=metadata_pairs(body.additional_metadata or (), "filter.additionalMetadata"),
-    )
-
-
-def _event_body(task_id: uuid.UUID, number: int, event: TaskEvent) -> V1TaskEvent:
-    return V1TaskEvent(
-        id=number,
-        task_id=task_id,
-        timestamp=instant(event.at),
-        event_type=event.type.value,
-        message=event.message,
-        error_message=event.message if event.type in _ERRORS else None,
-        worker_id=None if event.worker_id is None else uuid.UUID(event.worker_id),
-        retry_count=event.retry_count,
-        attempt=event.retry_count + 1,
     )

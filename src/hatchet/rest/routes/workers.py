@@ -10,6 +10,7 @@ from fastapi import APIRouter, Query
 
 from hatchet.core.errors import InvalidArgument
 from hatchet.core.roles import Role
+from hatchet.engine.worker_use import Use
 from hatchet.rest.access import needs
 from hatchet.rest.errors import Refused
 from hatchet.rest.guard import NOT_FOUND, CallerOf, GuardedRoute, ServicesOf
@@ -61,7 +62,8 @@ async def list_workers(
         if (not statuses or record.status.value in statuses) and _has_labels(record, wanted)
     ]
     limit = min(limit, MOST_LISTED)
-    page = [worker_body(record) for record in found[offset : offset + limit]]
+    uses = await services.worker_uses.of(caller.tenant_id)
+    page = [worker_body(record, use=uses.get(record.id)) for record in found[offset : offset + limit]]
     return WorkerList(pagination=pagination(len(found), offset, limit), rows=page)
 
 
@@ -85,11 +87,18 @@ async def _read(worker: str, tenant_id: str, services: Services) -> Worker:
     record = await services.workers.get(tenant_id, str(uuid.UUID(worker)))
     if record is None:
         raise Refused(404, NOT_FOUND)
-    return worker_body(record, await services.workers.workflows(tenant_id, record))
+    uses = await services.worker_uses.of(tenant_id)
+    return worker_body(record, await services.workers.workflows(tenant_id, record), uses.get(record.id))
 
 
-def worker_body(record: WorkerRecord, workflows: Iterable[WorkflowName] | None = None) -> Worker:
-    """A worker in the shape of the contract (R-14.2); ``workflows`` None when they were not asked for."""
+def worker_body(
+    record: WorkerRecord, workflows: Iterable[WorkflowName] | None = None, use: Use | None = None
+) -> Worker:
+    """A worker in the shape of the contract (R-14.2); ``workflows`` None when they were not asked for.
+
+    ``use``: None when it is not known; then only the limits of its slots are shown (R-14.5).
+    """
+    free = {} if use is None else use.free
     single = workflows is not None
     return Worker(
         metadata=resource_meta(record.id, record.created_at, record.last_heartbeat_at),
@@ -101,10 +110,13 @@ def worker_body(record: WorkerRecord, workflows: Iterable[WorkflowName] | None =
         dispatcher_id=None if record.listener_instance is None else uuid.UUID(record.listener_instance),
         actions=list(record.actions),
         registered_workflows=_workflows(workflows),
-        slot_config={kind: WorkerSlotConfig(limit=limit) for kind, limit in record.slots.items()},
+        slot_config={
+            kind: WorkerSlotConfig(available=free.get(kind), limit=limit) for kind, limit in record.slots.items()
+        },
         labels=[_label(record, key, value) for key, value in record.labels.items()],
         runtime_info=_runtime_info(record),
         recent_step_runs=[] if single else None,
+        evicted_durable_task_count=None if use is None else use.evicted,
     )
 
 

@@ -1,4 +1,4 @@
-"""Workflows: list, read, pause (behaviour-rest R-13, behaviour-core C-4.52)."""
+"""Workflows: list, read, pause, delete (behaviour-rest R-13, behaviour-core C-4.52)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,9 @@ from hatchet.rest.schemas import (
     WorkflowUpdateRequest,
     WorkflowVersionMeta,
 )
+from hatchet.rest.schemas_versions import WorkflowVersion
 from hatchet.rest.times import resource_meta
+from hatchet.rest.version_bodies import version_body
 from hatchet.store.workflows_read import VersionRecord, WorkflowRecord
 
 LISTED = 50
@@ -66,6 +68,31 @@ async def update_workflow(
     elif body.pause is not None:
         await services.workflow_pausing.unpause(caller.tenant_id, workflow_id)
     return await _read(workflow_id, caller.tenant_id, services)
+
+
+@router.delete("/api/v1/workflows/{workflow}", status_code=204)
+@needs(Role.MEMBER)
+async def delete_workflow(workflow: str, caller: CallerOf, services: ServicesOf) -> None:
+    """Delete it with its crons, scheduled runs and filters; its open runs are cancelled (R-13.9)."""
+    await services.workflow_removal.delete(caller.tenant_id, str(uuid.UUID(workflow)))
+
+
+@router.get("/api/v1/workflows/{workflow}/versions", response_model_exclude_none=True)
+@needs(Role.VIEWER)
+async def get_version(
+    workflow: str,
+    caller: CallerOf,
+    services: ServicesOf,
+    version: Annotated[uuid.UUID | None, Query()] = None,
+) -> WorkflowVersion:
+    """One version of a workflow, the newest by default (R-13.4)."""
+    workflow_id = str(uuid.UUID(workflow))
+    record = await services.workflows.get(caller.tenant_id, workflow_id)
+    wanted = None if version is None else str(version)
+    found = await services.workflows.version(caller.tenant_id, workflow_id, wanted)
+    if record is None or found is None:
+        raise Refused(404, NOT_FOUND)
+    return version_body(record, workflow_body(record), found)
 
 
 async def _read(workflow_id: str, tenant_id: str, services: Services) -> Workflow:

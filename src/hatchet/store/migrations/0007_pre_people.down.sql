@@ -1,3 +1,6 @@
+DELETE FROM workflow_version WHERE NOT EXISTS (SELECT FROM workflow WHERE workflow.id = workflow_version.workflow_id);
+ALTER TABLE workflow_version ADD CONSTRAINT workflow_version_workflow_id_fkey
+    FOREIGN KEY (workflow_id) REFERENCES workflow ON DELETE CASCADE;
 DROP TABLE user_session;
 DROP INDEX tenant_member_by_user;
 ALTER TABLE tenant_member DROP COLUMN can_view_payloads;

@@ -18,3 +18,6 @@ CREATE TABLE user_session (
 );
 CREATE INDEX user_session_by_user ON user_session (user_id);
 CREATE INDEX user_session_by_expiry ON user_session (expires_at);
+
+-- A workflow that is deleted leaves its versions: its runs are of them.
+ALTER TABLE workflow_version DROP CONSTRAINT workflow_version_workflow_id_fkey;

@@ -1,0 +1,1 @@
+SELECT low_watermark FROM lease WHERE name = $1::text
