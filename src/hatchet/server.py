@@ -35,6 +35,7 @@ from hatchet.engine.identity import Tokens
 from hatchet.engine.inputs import Inputs
 from hatchet.engine.keyfile import load
 from hatchet.engine.leases import LeaseKeeper
+from hatchet.engine.log_reading import LogReading
 from hatchet.engine.lookup import Lookup
 from hatchet.engine.memory import Flights, Owners, PayloadCache
 from hatchet.engine.open_runs import OpenRuns
@@ -370,10 +371,11 @@ class Engine:
         self.bulk = Bulk(database, self.control, self.replay)
         self.why = Why(database, self.owners, self.rebuild, self.run_facts, self.bus, clock, ids)
         self.event_reading = EventReading(database, self.run_facts, clock)
+        self.log_reading = LogReading(database, self.registration, clock)
         self.questions = OwnerQuestions(self.owners, self.bus, ids)
         self.queue_stats = QueueStats(self.questions, clock)
         self.worker_uses = WorkerUses(self.questions, database)
-        self.reading = Reading(database, self.rebuild, self.run_facts, clock)
+        self.reading = Reading(database, self.rebuild, self.run_facts)
         self.views = RunViews(database, self.rebuild, self.run_facts, clock)
         self.trigger = Trigger(
             hot,
@@ -539,6 +541,7 @@ class Engine:
             views=self.views,
             trigger=self.trigger,
             events=self.event_reading,
+            logs=self.log_reading,
             queue_stats=self.queue_stats,
             worker_uses=self.worker_uses,
             durable=self.durable,

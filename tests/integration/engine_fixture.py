@@ -220,7 +220,7 @@ class Instance:
         return details
 
     async def history(self, run_id: str) -> list[TaskEvent]:
-        return await self.engine.reading.history(TENANT, run_id)
+        return list((await self.engine.views.task(TENANT, run_id)).events)
 
     async def event_names(self, run_id: str) -> list[str]:
         """The history, without how long nobody served the action: that depends on when a worker came."""

@@ -257,7 +257,7 @@ async def test_d_25_7_a_restore_over_rest_starts_the_next_invocation(doors: Door
     for _ in range(2):
         assert await doors.call("POST", RESTORE, task_id) == (200, {"requeued": True})
     await doors.invoked(task_id, 2)
-    history = await doors.one.engine.reading.history(TENANT, task_id)
+    history = await doors.one.history(task_id)
     assert any("REST API" in event.message for event in history)
 
 

@@ -155,7 +155,7 @@ async def test_c_7_26_unknown_and_bad_ids(one: Instance) -> None:
     with pytest.raises(InvalidArgument, match="invalid external id"):
         await reading.run_details(TENANT, "no id")
     with pytest.raises(NotFound):
-        await reading.history(OTHER_TENANT, run_id)
+        await one.engine.views.task(OTHER_TENANT, run_id)
 
 
 async def test_c_7_23_details_from_the_queue_to_the_end(one: Instance) -> None:

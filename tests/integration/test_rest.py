@@ -36,6 +36,7 @@ from hatchet.rest.ports import (
     DurableTasks,
     EventReading,
     Filtering,
+    LogReading,
     PeopleKeeping,
     QueueReading,
     RateLimiting,
@@ -249,6 +250,7 @@ class Door:
             views=cast("RunReading", self.engine),
             trigger=cast("Triggering", self.engine),
             events=cast("EventReading", self.engine),
+            logs=cast("LogReading", self.engine),
             queue_stats=cast("QueueReading", self.engine),
             worker_uses=self.engine,
             durable=cast("DurableTasks", self.engine),
@@ -496,7 +498,7 @@ async def test_r_14_2_a_worker_as_clients_parse_it(door: Door) -> None:
         "ACTIVE",
     )
     assert {label["key"]: label["value"] for label in body["labels"]} == {"model": "big", "memory": "512"}
-    assert body["slotConfig"] == {"default": {"limit": 10}}
+    assert (body["slotConfig"], body["evictedDurableTaskCount"]) == ({"default": {"available": 7, "limit": 10}}, 2)
     assert body["runtimeInfo"] == {
         "sdkVersion": "1.2.3",
         "language": "GOLANG",

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest_asyncio
-from engine_fixture import Instance, on_event, waits
+from engine_fixture import OTHER_TENANT, Instance, on_event, waits
 from engine_worker import TENANT, Worker, until
 from rest_door import UNKNOWN, RestDoor
 
@@ -355,3 +355,20 @@ async def test_r_11_9_cancel_and_replay_answer_the_ids(one: Instance, door: Rest
     assert (await door.call("POST", f"{tasks}/cancel", body={}))["ids"] == []
     both = {"externalIds": [run_id], "filter": {"since": "2020-01-01T00:00:00Z"}}
     await door.refusal("POST", f"{tasks}/cancel", 400, body=both)
+
+
+async def test_r_11_14_the_tasks_of_several_runs(one: Instance, door: RestDoor) -> None:
+    version = await one.define_dag("dag", a=(), b=())
+    await one.define()
+    first, second, single = await one.run("dag"), await one.run("dag"), await one.run()
+    tasks = await one.task_ids(first)
+    url, ids = "/stable/dags/tasks", [second, first, single, tasks["a"], UNKNOWN]
+    found = {row["dagId"]: row["children"] for row in await door.get(url, tenant=TENANT, dag_ids=ids)}
+    assert found.keys() == {first, second, single}
+    assert {task["metadata"]["id"] for task in found[first]} == set(tasks.values())
+    assert {task["workflowVersionId"] for task in found[second]} == {version.id}
+    await door.refusal("GET", url, 403, tenant=TENANT, dag_ids=ids, token="other")
+    assert await door.get(url, tenant=OTHER_TENANT, dag_ids=ids, token="other") == []
+    await door.refusal("GET", url, 400, tenant=TENANT)
+    await door.refusal("GET", url, 400, dag_ids=ids)
+    await door.refusal("GET", url, 404, tenant=UNKNOWN, dag_ids=ids)

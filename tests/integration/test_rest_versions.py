@@ -15,6 +15,7 @@ from rest_door import UNKNOWN, RestDoor
 from contract.rest_contract import operations
 from hatchet.core.definitions import TaskDefinition, WorkflowDefinition
 from hatchet.core.errors import HatchetError
+from hatchet.core.held import DuringPause, PauseSettings
 from hatchet.core.rules import ConcurrencyRule, DefaultFilter, Sticky, Strategy
 from hatchet.core.statuses import RunStatus
 
@@ -158,6 +159,25 @@ async def test_r_13_9_runs_in_any_state_are_ended(one: Instance, door: RestDoor)
     await one.ended(delayed, RunStatus.CANCELLED)
     await one.ended(old, RunStatus.CANCELLED)
     assert await one.status(done) is RunStatus.COMPLETED
+    # Nor is there a way back.
+    assert await one.replay(done, old, delayed) == []
+    assert await one.status(done) is RunStatus.COMPLETED
+
+
+async def test_r_13_9_a_paused_workflow_can_be_deleted(one: Instance, door: RestDoor) -> None:
+    version = await one.define()
+    await one.define("other")
+    settings = PauseSettings(queue_ttl="1h", crons=DuringPause.QUEUE, scheduled=DuringPause.QUEUE)
+    await one.engine.pausing.pause(TENANT, version.workflow_id, settings)
+    held = await one.run()
+    await until(lambda: held in one.scheduler.held, "the run waits for the end of the pause")
+    await door.call("DELETE", f"/workflows/{version.workflow_id}", status=204)
+    await one.ended(held, RunStatus.CANCELLED)
+    assert held not in one.scheduler.held
+    worker = await one.worker("flow", "other")
+    other = await one.run("other")
+    await worker.started(other)
+    assert [action.task_id for action in worker.starts] == [other]
 
 
 async def test_r_13_9_another_instance_forgets_the_name(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -68,6 +68,7 @@ class Door:
             views=engine.views,
             trigger=engine.trigger,
             events=engine.event_reading,
+            logs=engine.log_reading,
             queue_stats=engine.queue_stats,
             worker_uses=engine.worker_uses,
             durable=engine.durable,

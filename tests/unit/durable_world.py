@@ -181,9 +181,18 @@ class World:
             self.down.append(chance.choice(self.past))
 
     def up_one(self) -> None:
-        """The engine handles one request."""
-        if self.up:
+        """The engine handles one request; before, it hands over what came before it in earlier invocations."""
+        turn_at = self.log.next_replay() if self.log is not None else None
+        if self.up and self.up[0].kind in ("wait", "memo", "spawn") and turn_at is not None and not self.is_new_stream:
+            self._let_hear()
+            self.now = max(self.now, turn_at)
+            self._tick()
+        elif self.up:
             self._handle(self.up.popleft())
+
+    def _let_hear(self) -> None:
+        while self.down:
+            self.down_one()
 
     def down_one(self) -> None:
         """The worker hears one response."""
@@ -250,7 +259,8 @@ class World:
     def _is_rightly_evicted(self) -> None:
         """Nothing that the worker had, or was to have, is lost with it (D-17.15, D-29.6)."""
         client = self.client
-        assert not client.is_asking and not client.waking, f"it wanted to go on: {self.trace}"
+        assert not client.is_asking, f"it wanted to go on: {self.trace}"
+        assert not client.waking, f"it was going on: {self.trace}"
         assert not client.due or self.invocation > MOST_COMPUTATIONS, f"it was computing: {self.trace}"
         awaited = client.awaited & self.rows.results.keys()
         assert not awaited, f"{awaited} were satisfied: {self.trace}"

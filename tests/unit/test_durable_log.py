@@ -806,14 +806,49 @@ def test_d_15_17_what_is_handed_over_again_has_its_turn_again(story: Story) -> N
     assert story.hand_over(after=TURN_SECONDS) == [(two, 2)]
 
 
-def test_d_15_17_what_is_replayed_takes_no_turns(story: Story) -> None:
+def test_d_15_17_completions_with_nothing_asked_between_are_replayed_apart(story: Story) -> None:
+    """What the first one woke may have asked later than the turn was long."""
     one, two = over_together(story)
     assert story.hand_over() == [(one, 1), (two, 2)]
+    story.sleep()
     story.again()
     for _ in range(2):
         story.sleep()
+    assert story.turn() == [(one, 1)]
+    assert story.log.next_replay() == turn_at(story) == story.now + SPACE_SECONDS
+    assert story.turn(after=SPACE_SECONDS / 2) == []
+    assert story.turn(after=turn_at(story) - story.now) == [(two, 2)]
+    assert story.log.next_replay() is None
+
+
+def test_d_15_17_new_completions_do_not_hold_requests_back(story: Story) -> None:
+    over_together(story)
+    story.turn()
+    assert turn_at(story) > story.now
+    assert story.log.next_replay() is None
+
+
+def test_d_15_17_completions_with_a_request_between_are_replayed_at_once(story: Story) -> None:
+    one, two = over_together(story)
+    assert story.turn() == [(one, 1)]
+    story.sleep()
+    assert story.hand_over() == [(two, 2)]
+    story.again()
+    for _ in range(3):
+        story.sleep()
     assert story.turn() == [(one, 1), (two, 2)]
     assert story.log.next_turn() is None
+
+
+def test_d_15_17_replays_come_to_an_end_without_requests(story: Story) -> None:
+    keys = over_together(story, 100)
+    story.hand_over()
+    story.again()
+    for _ in keys:
+        story.sleep()
+    begun = story.now
+    assert [key for key, _ in story.hand_over()] == keys
+    assert story.now - begun == pytest.approx(BURST_SECONDS)
 
 
 def test_d_15_10_what_waits_for_its_turn_does_not_stall(story: Story) -> None:

@@ -72,7 +72,8 @@ MOST_COMPUTATIONS = 10
 TURN_SECONDS = 0.02
 """How long what a completion wakes may take to ask for its next operation before another one is handed over."""
 SPACE_SECONDS = 0.005
-"""For how long at least: a request that comes sooner may have been on its way before."""
+"""For how long at least: a request that comes sooner may have been on its way before. Also how far apart completions
+are replayed between which nothing was asked for."""
 BURST_SECONDS = 0.2
 """For how long completions are held for their turn without any request: code that waits for all of them asks for
 nothing."""
@@ -163,11 +164,15 @@ class DurableLog:
         self._held_from: dict[Key, float] = {}
         """When those of them that have to wait were first looked at."""
         self._turn: Turn | None = None
-        """Whose turn it was last."""
-        self._turn_until = 0.0
+        """Whose turn it was last, since when, until when at most, and how far the walk had come at its first one."""
         self._turn_at = 0.0
+        self._turn_until = 0.0
+        self._turn_tip = -1
         self._held_at: float | None = None
         """Since when completions are held for their turn, and no request has come."""
+        self._held_until = 0.0
+        self._holds_replay = False
+        """Whether they were handed over by earlier invocations."""
         self._still: tuple[int, float] = (-1, 0.0)
         """At which node the walk stands, and since when."""
         self._looked_at = 0.0
@@ -332,7 +337,8 @@ class DurableLog:
         In a path's order, each not before the walk has come as far as it had at its first hand-over (D-15.3, D-15.17).
         New ones take turns: what one of them wakes asks for its next operation before the next one is handed over, so
         that later invocations find the two in that order. Children of one request have one turn. What is handed over
-        again and was never followed by a request has its turn again.
+        again and was never followed by a request has its turn again. Those between which nothing was asked for come
+        one after the other again, for what they wake may have asked later.
         """
         self._looked_at = now
         if self._told_at == inf:
@@ -340,8 +346,10 @@ class DurableLog:
         if self._still[0] != self.walked:
             self._still = self.walked, now
         self._look_at_ready(now)
+        held_at, self._held_at = self._held_at, None
+        takes_turns = held_at is None or now < held_at + BURST_SECONDS
         found: list[tuple[Entry, Release]] = []
-        turn = self._turn if now < self._turn_until else None
+        turn, tip = self._turn if now < self._turn_at + SPACE_SECONDS else None, self._turn_tip
         for at in range(self._next, len(self._released)):
             entry = self._released[at]
             if entry.key in self._sent:
@@ -350,19 +358,25 @@ class DurableLog:
             assert release is not None
             if entry.key not in self._requested or not self._has_come(entry.key, release.tip, now):
                 return found
+            if takes_turns and turn not in (None, entry.turn) and release.tip == tip:
+                self._held_at = now if held_at is None else held_at
+                self._held_until = (now if found else self._turn_at) + SPACE_SECONDS
+                self._holds_replay = True
+                return found
+            turn, tip = entry.turn, release.tip
             found.append((entry, release))
-            if release.tip == self.tip:
-                turn = entry.turn
         if self.walked < self.tip and now - self._still[1] < PATIENCE_SECONDS:
             return found
-        held_at, self._held_at = self._held_at, None
-        takes_turns = held_at is None or now < held_at + BURST_SECONDS
+        if not found:
+            turn = self._turn if now < self._turn_until else None
         order = self._highest
         for entry in sorted(self._ready.values(), key=_satisfied_first):
             if not self._has_come(entry.key, self.tip, now):
                 return found
-            if takes_turns and turn is not None and turn != entry.turn:
+            if takes_turns and turn not in (None, entry.turn):
                 self._held_at = now if held_at is None else held_at
+                self._held_until = now + TURN_SECONDS if found else self._turn_until
+                self._holds_replay = False
                 return found
             turn = entry.turn
             order += 1
@@ -382,19 +396,24 @@ class DurableLog:
             self._released.append(entry)
             self._highest = max(self._highest, release.order)
             self._unused.add(entry.key)
-        if release.tip == self.tip:
-            self._turn, self._turn_at = entry.turn, self._looked_at
-            self._turn_until = self._turn_at + TURN_SECONDS
+        self._turn, self._turn_at, self._turn_tip = entry.turn, self._looked_at, release.tip
+        self._turn_until = self._turn_at + (TURN_SECONDS if release.tip == self.tip else SPACE_SECONDS)
         self._skip_sent()
 
     def next_turn(self) -> float | None:
         """When completions may be handed over that wait for their turn, in seconds since 1970; None: none does."""
         if self._held_at is None:
             return None
-        return min(self._turn_until, self._held_at + BURST_SECONDS)
+        return min(self._held_until, self._held_at + BURST_SECONDS)
+
+    def next_replay(self) -> float | None:
+        """The same for completions that earlier invocations got before the walk went on: the next request waits."""
+        return self.next_turn() if self._holds_replay else None
 
     def stalled(self, now: float) -> Entry | None:
         """A completion that is held back for too long, because others were never asked for again (D-15.10)."""
+        if self._held_at is not None:
+            return None
         for key in self._listed:
             entry = self._entries[key]
             is_held = entry.result is not None and entry.kind is not EntryKind.MEMO and key not in self._sent

@@ -28,6 +28,8 @@ LOOK_SECONDS = 4.0
 QUIET_LOOK_SECONDS = 30.0
 """The same where no other instance can have written it."""
 FORGET_SECONDS = 600.0
+MOST_REPLAY_TURNS = 100
+"""More than fit into the time for which completions take turns: a clock that stands still holds no request back."""
 
 
 class DurableCompletions:
@@ -128,15 +130,32 @@ class DurableCompletions:
             await self._walking.release(walk)
         except Overtaken:
             self._walks.forget(walk.of.task_id)
-            await self._release_anew(walk)
-            return
-        now, turn_at = self._clock.now(), walk.log.next_turn()
-        if turn_at is not None and turn_at > now and not walk.has_turn and not walk.session.is_closed:
-            walk.has_turn = True
-            asyncio.get_running_loop().call_later(turn_at - now, self._take_turn, walk)
+            anew = await self._release_anew(walk)
+            if anew is None:
+                return
+            walk = anew
+        if walk.next_turn is not None:
+            walk.next_turn.cancel()
+            walk.next_turn = None
+        turn_at = walk.log.next_turn()
+        if turn_at is not None and not walk.session.is_closed:
+            pause = max(turn_at - self._clock.now(), 0.0)
+            walk.next_turn = asyncio.get_running_loop().call_later(pause, self._take_turn, walk)
+
+    async def catch_up(self, walk: Walk) -> None:
+        """Hand over what came before the next request in earlier invocations, so that its answer comes afterwards.
+
+        Raises Overtaken.
+        """
+        for _ in range(MOST_REPLAY_TURNS):
+            turn_at = walk.log.next_replay()
+            if turn_at is None or walk.session.is_closed:
+                return
+            await asyncio.sleep(max(turn_at - self._clock.now(), 0.0))
+            await self._walking.release(walk)
 
     def _take_turn(self, walk: Walk) -> None:
-        walk.has_turn = False
+        walk.next_turn = None
         if self._walks.get(walk.of.task_id) is walk:
             self._queue(walk.of.task_id, partial(self.release, walk))
 
@@ -146,11 +165,13 @@ class DurableCompletions:
         for place, result in (await read_results(self._database, wanted)).items():
             walk.log.satisfied(place[1], place[2], result)
 
-    async def _release_anew(self, old: Walk) -> None:
+    async def _release_anew(self, old: Walk) -> Walk | None:
         """Another instance has handed over meanwhile: what is left is decided by the rows."""
         with contextlib.suppress(Elsewhere, NotFound, Overtaken):
             walk = await self._walks.current(old.session, old.of.task_id, old.invocation)
             await self._walking.release(walk)
+            return walk
+        return None
 
     async def _repair(self, walk: Walk, keys: Sequence[Key], now: float) -> None:
         """The poll behind the news of results (D-15.9)."""

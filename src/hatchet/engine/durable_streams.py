@@ -236,6 +236,8 @@ class DurableStreams(Loop):
                 await asyncio.sleep(AWAY_PAUSE_SECONDS)
 
     async def _dispatch(self, walk: Walk, request: Request) -> None:
+        if not isinstance(request, MemoValue):
+            await self._completions.catch_up(walk)
         if isinstance(request, MemoRequest):
             await self._walking.memo(walk, request)
         elif isinstance(request, WaitRequest):

@@ -6,6 +6,7 @@ Everything here runs for one task at a time: the caller keeps the requests of a 
 
 from __future__ import annotations
 
+from asyncio import TimerHandle
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -59,7 +60,7 @@ class Overtaken(Exception):
 class Walk:
     """One invocation of a task, its log, and the stream that its worker listens on."""
 
-    __slots__ = ("has_begun", "has_turn", "log", "of", "seen_at", "session", "task", "worker_id")
+    __slots__ = ("has_begun", "log", "next_turn", "of", "seen_at", "session", "task", "worker_id")
 
     def __init__(self, of: OfTask, task: ReadyTask, worker_id: str, log: DurableLog, session: DurableSession) -> None:
         self.of = of
@@ -70,8 +71,8 @@ class Walk:
         self.has_begun = log.walked > 0
         """Whether the rows know that this invocation has begun to walk what is recorded."""
         self.seen_at = 0.0
-        self.has_turn = False
-        """Whether it is looked at again when completions have their turn."""
+        self.next_turn: TimerHandle | None = None
+        """When it is looked at again because completions have their turn."""
 
     @property
     def invocation(self) -> int:

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from hatchet.core.clock import Clock
 from hatchet.core.errors import InvalidArgument, NotFound
-from hatchet.core.history import TaskEvent
 from hatchet.core.ids import parse_uuid
 from hatchet.core.messages import RunDetails, TaskDetail
 from hatchet.core.payloads import TaskPayload
 from hatchet.core.statuses import RunStatus
-from hatchet.engine.histories import Histories, HistoryOf
 from hatchet.engine.rebuild import Rebuild
 from hatchet.engine.run_facts import LoadedRun, RunFacts
 from hatchet.store.pool import Database
@@ -22,11 +17,10 @@ from hatchet.store.tasks import payloads
 class Reading:
     """Reads runs."""
 
-    def __init__(self, database: Database, rebuild: Rebuild, run_facts: RunFacts, clock: Clock) -> None:
+    def __init__(self, database: Database, rebuild: Rebuild, run_facts: RunFacts) -> None:
         self._database = database
         self._rebuild = rebuild
         self._run_facts = run_facts
-        self._clock = clock
 
     async def run_details(self, tenant_id: str, external_id: str) -> RunDetails:
         """Everything about one run, or about one task of a run (behaviour-core C-7.23 to C-7.31, C-0.7).
@@ -66,20 +60,6 @@ class Reading:
             return _details(run_id, payload, run.state.status(), tasks)
         mine = [task for task in tasks if task.task_id == only]
         return _details(run_id, payload, mine[0].status if mine else RunStatus.QUEUED, mine)
-
-    async def history(self, tenant_id: str, task_id: str) -> Sequence[TaskEvent]:
-        """The events of a task, oldest first (C-5.47). Raises NotFound for an id that the tenant does not have."""
-        normal = parse_uuid(task_id)
-        states = await self._rebuild.states(tenant_id, [normal]) if normal is not None else []
-        if not states:
-            raise NotFound(f"task not found: {task_id}")
-        [(state, task)] = states
-        decision = None
-        if task.run_id is not None:
-            [run] = await self._run_facts.load(tenant_id, [task.run_id])
-            decision = run.state.decide(task.step.index, self._clock.now())
-        wanted = HistoryOf(state.id, state.inserted_at, task.step, task.limits, decision)
-        return (await Histories(self._database).read(tenant_id, [wanted]))[state.id].events
 
 
 def _details(run_id: str, payload: TaskPayload, status: RunStatus, tasks: list[TaskDetail]) -> RunDetails:

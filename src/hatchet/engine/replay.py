@@ -14,7 +14,7 @@ from hatchet.engine.publish import Results
 from hatchet.engine.rebuild import Rebuild
 from hatchet.engine.run_facts import LoadedRun, RunFacts
 from hatchet.store.pool import Database
-from hatchet.store.runs import append_replays, reopen, resolve_ids
+from hatchet.store.runs import Resolved, append_replays, reopen, resolve_ids
 from hatchet.store.tasks import TaskState
 
 RESTORED = "Restored by a replay"
@@ -60,11 +60,12 @@ class Replay:
         """Replay runs or tasks; returns those of the ids of which something was opened again.
 
         A run's id means all its tasks, a task's id that task and all below it (C-15.9). What has not ended is left
-        alone, and so is a run in which some task does not exist yet (C-15.10); unknown ids are ignored. Committed when
-        this returns; the tasks start as soon as there are workers. What is evicted is restored (D-22.3).
+        alone, and so is a run in which some task does not exist yet (C-15.10), or whose workflow was deleted (R-13.9);
+        unknown ids are ignored. Committed when this returns; the tasks start as soon as there are workers. What is
+        evicted is restored (D-22.3).
         """
         wanted = list(dict.fromkeys(normal for normal in map(parse_uuid, ids) if normal is not None))
-        resolved = await resolve_ids(self._database, tenant_id, wanted)
+        resolved = await self._living(await resolve_ids(self._database, tenant_id, wanted))
         states = await self._states(tenant_id, [one.id for one in resolved if one.run_id is None])
         openings = _of_tasks(states)
         evicted: dict[str, tuple[str, ...]] = {state.id: (state.id,) for state in states if state.is_evicted}
@@ -84,6 +85,13 @@ class Replay:
             restored = await self._evicting.restore(tenant_id, list(evicted), RESTORED)
             asked |= {name for task_id in restored for name in evicted[task_id]}
         return [name for name in wanted if name in asked]
+
+    async def _living(self, resolved: Sequence[Resolved]) -> list[Resolved]:
+        """Those whose workflow was not deleted: workers of one that was get no work."""
+        versions = {one.version_id for one in resolved}
+        rows = await self._database.fetch("version_living", list(versions)) if versions else []
+        living = {str(row["id"]) for row in rows}
+        return [one for one in resolved if one.version_id in living]
 
     async def _states(self, tenant_id: str, task_ids: Sequence[str]) -> list[TaskState]:
         return [state for state, _ in await self._rebuild.states(tenant_id, task_ids)] if task_ids else []

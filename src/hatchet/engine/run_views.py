@@ -58,6 +58,11 @@ class RunViews:
         """A run with its tasks and their events. Raises NotFound, also for the id of one task of several (R-10.22)."""
         return await self._one(tenant_id, await self._run_of(tenant_id, run_id), payloads=payloads)
 
+    async def runs(self, tenant_id: str, run_ids: Sequence[str]) -> list[RunView]:
+        """Those of the runs that exist, with their tasks; ids of single tasks of several are none."""
+        resolved = [one for one in await resolve_ids(self._database, tenant_id, run_ids) if _is_run(one)]
+        return await self._views(tenant_id, resolved, payloads=True)
+
     async def status(self, tenant_id: str, run_id: str) -> RunStatus:
         """The status of a run; raises NotFound as :meth:`run`."""
         resolved = await self._run_of(tenant_id, run_id)

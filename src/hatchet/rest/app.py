@@ -25,6 +25,7 @@ from hatchet.rest.routes import (
     durable_tasks,
     events,
     filters,
+    logs,
     meta,
     queues,
     rate_limits,
@@ -64,7 +65,7 @@ def build_api(services: Services, about: About) -> FastAPI:
     app.include_router(users.login_router)
     for routes in (meta, users, tenants, api_tokens, workers, workflows, runs, tasks, durable_tasks):
         app.include_router(routes.router)
-    for routes in (filters, rate_limits, queues, events, crons, scheduled, deprecated):
+    for routes in (filters, rate_limits, queues, events, logs, crons, scheduled, deprecated):
         app.include_router(routes.router)
     app.add_exception_handler(404, _elsewhere)
     return app

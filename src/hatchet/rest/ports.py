@@ -19,6 +19,7 @@ from hatchet.core.run_views import RunView, TaskView
 from hatchet.core.statuses import RunStatus
 from hatchet.engine.crons import NewCron
 from hatchet.engine.event_reading import EventView
+from hatchet.engine.log_reading import LogPoint, ShownLine
 from hatchet.engine.run_views import Timing
 from hatchet.engine.scheduled_runs import BulkAnswer, Listed, Page, WantedRun
 from hatchet.engine.sessions import Session
@@ -29,6 +30,7 @@ from hatchet.rest.request_limits import RequestLimits
 from hatchet.store.events_read import EventFilter
 from hatchet.store.filters import FilterRecord
 from hatchet.store.identity import Tenant, TokenRecord
+from hatchet.store.logs_read import LogFilter
 from hatchet.store.people import Membership, Rights, User
 from hatchet.store.rate_limits import LimitRecord
 from hatchet.store.schedule_entries import CronFilter, CronRecord, ScheduledFilter
@@ -155,6 +157,10 @@ class RunReading(Protocol):
 
     async def run(self, tenant_id: str, run_id: str) -> RunView: ...
 
+    async def runs(self, tenant_id: str, run_ids: Sequence[str]) -> Sequence[RunView]:
+        """Those that exist."""
+        ...
+
     async def status(self, tenant_id: str, run_id: str) -> RunStatus: ...
 
     async def task(self, tenant_id: str, task_id: str, attempt: int | None = None) -> TaskView: ...
@@ -180,6 +186,20 @@ class EventReading(Protocol):
     async def record(self, tenant_id: str, event_id: str) -> EventRecord: ...
 
     async def keys(self, tenant_id: str) -> Sequence[str]: ...
+
+
+class LogReading(Protocol):
+    """Log lines, inside a tenant (R-12.4, R-23)."""
+
+    async def of_task(
+        self, tenant_id: str, task_id: str, wanted: LogFilter, *, newest_first: bool, limit: int
+    ) -> Sequence[ShownLine]: ...
+
+    async def of_tenant(
+        self, tenant_id: str, wanted: LogFilter, *, newest_first: bool, limit: int
+    ) -> Sequence[ShownLine]: ...
+
+    async def points(self, tenant_id: str, wanted: LogFilter) -> Sequence[LogPoint]: ...
 
 
 class QueueReading(Protocol):
@@ -318,6 +338,7 @@ class Services:
     views: RunReading
     trigger: Triggering
     events: EventReading
+    logs: LogReading
     queue_stats: QueueReading
     worker_uses: WorkerUsing
     durable: DurableTasks

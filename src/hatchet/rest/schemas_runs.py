@@ -92,6 +92,13 @@ class V1WorkflowRunDetails(Body):
     workflow_config: dict[str, Any] | None = None
 
 
+class V1DagChildren(Body):
+    """R-11.14: the tasks of one run."""
+
+    dag_id: UUID | None = None
+    children: list[V1TaskSummary] | None = None
+
+
 class V1TaskTiming(Body):
     """R-10.30"""
 

@@ -15,10 +15,11 @@ from hatchet.rest.access import needs
 from hatchet.rest.guard import CallerOf, GuardedRoute, ServicesOf
 from hatchet.rest.json_bodies import object_of
 from hatchet.rest.ports import Services
-from hatchet.rest.run_bodies import run_details_body, run_event_bodies, status_name, timing_body
+from hatchet.rest.run_bodies import run_details_body, run_event_bodies, status_name, task_body, timing_body
 from hatchet.rest.schemas import PaginationResponse, V1TaskEventList
 from hatchet.rest.schemas_runs import (
     TaskStatus,
+    V1DagChildren,
     V1TaskTimingList,
     V1TriggerWorkflowRunRequest,
     V1WorkflowRunDetails,
@@ -27,6 +28,8 @@ from hatchet.rest.schemas_runs import (
 LISTED = 1000
 LAST_OFFSET = 2**31 - 1
 DEEPEST = 10
+MOST_RUNS = 200
+"""Whose tasks can be asked for at once."""
 
 RUN = "/api/v1/stable/workflow-runs/{v1_workflow_run}"
 
@@ -78,6 +81,22 @@ async def list_run_timings(
     """When the tasks of a run, and of the runs that they spawned, waited and ran (R-10.30)."""
     found = await services.views.timings(caller.tenant_id, str(UUID(v1_workflow_run)), depth)
     return V1TaskTimingList(pagination=PaginationResponse(), rows=[timing_body(timing) for timing in found])
+
+
+@router.get("/api/v1/stable/dags/tasks", response_model_exclude_none=True)
+@needs(Role.VIEWER, tenant_in_query=True)
+async def list_tasks_of_runs(
+    dag_ids: Annotated[list[UUID], Query(max_length=MOST_RUNS)],
+    tenant: Annotated[UUID, Query()],
+    caller: CallerOf,
+    services: ServicesOf,
+) -> list[V1DagChildren]:
+    """The tasks of several runs (R-11.14); ids that are no runs of the tenant are left out."""
+    ids = list(dict.fromkeys(str(dag_id) for dag_id in dag_ids))
+    return [
+        V1DagChildren(dag_id=UUID(view.id), children=[task_body(task, None, caller) for task in view.tasks])
+        for view in await services.views.runs(caller.tenant_id, ids)
+    ]
 
 
 @router.post("/api/v1/stable/tenants/{tenant}/workflow-runs/trigger", response_model_exclude_none=True)

@@ -1,3 +1,4 @@
+DROP INDEX task_log_by_time;
 DELETE FROM workflow_version WHERE NOT EXISTS (SELECT FROM workflow WHERE workflow.id = workflow_version.workflow_id);
 ALTER TABLE workflow_version ADD CONSTRAINT workflow_version_workflow_id_fkey
     FOREIGN KEY (workflow_id) REFERENCES workflow ON DELETE CASCADE;

@@ -21,3 +21,6 @@ CREATE INDEX user_session_by_expiry ON user_session (expires_at);
 
 -- A workflow that is deleted leaves its versions: its runs are of them.
 ALTER TABLE workflow_version DROP CONSTRAINT workflow_version_workflow_id_fkey;
+
+-- Lines of all tasks of a tenant by their times; those of one task are found by the primary key.
+CREATE INDEX task_log_by_time ON task_log (tenant_id, created_at, id);
