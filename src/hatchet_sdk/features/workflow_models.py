@@ -7,6 +7,8 @@ from __future__ import annotations
 from enum import Enum
 from typing import Any
 
+from pydantic import ConfigDict
+
 from hatchet_sdk.features.rest_models import APIResourceMeta, PaginationResponse, RestModel
 
 
@@ -73,7 +75,7 @@ class WorkflowTriggerEventRef(RestModel):
     parent_id: str | None = None
     event_key: str | None = None
 
-    model_config = {"alias_generator": None}
+    model_config = ConfigDict(alias_generator=None)
 
 
 class WorkflowTriggerCronRef(RestModel):
@@ -82,7 +84,7 @@ class WorkflowTriggerCronRef(RestModel):
     parent_id: str | None = None
     cron: str | None = None
 
-    model_config = {"alias_generator": None}
+    model_config = ConfigDict(alias_generator=None)
 
 
 class WorkflowTriggers(RestModel):
@@ -94,7 +96,7 @@ class WorkflowTriggers(RestModel):
     events: list[WorkflowTriggerEventRef] | None = None
     crons: list[WorkflowTriggerCronRef] | None = None
 
-    model_config = {"alias_generator": None}
+    model_config = ConfigDict(alias_generator=None)
 
 
 class WorkflowVersionMeta(RestModel):
