@@ -193,7 +193,7 @@ async def test_d_18_1_a_result_before_the_owner_heard_of_the_eviction(pair: Pair
     await until(lambda: len(owner.scheduler.durable) == 2, "the result is written")
     owner.scheduler.touched = heard  # type: ignore[method-assign]
     owner.scheduler.touched([action.task_id])
-    await until(lambda: owner.scheduler.is_evicted(action.task_id), "the owner hears of the eviction")
+    await owner.watched()
     await owner.pass_time(6, worker.worker, helper)
     await worker.invocation(action.task_id, 2)
 

@@ -274,6 +274,13 @@ async def work_of_all_kinds(one: Instance) -> None:
     await until(lambda: one.rows(ALL_ENDED), "everything has ended")
     await until(lambda: one.rows("SELECT 1 FROM action_gap WHERE until IS NOT NULL"), "somebody serves it")
     await durable_work(one)
+    await one.rows("""
+        WITH person AS (
+            INSERT INTO app_user (id, email, name, created_at) VALUES (gen_random_uuid(), 'a@b.c', 'a', now())
+            RETURNING id
+        )
+        INSERT INTO user_session (id, user_id, created_at, expires_at)
+        SELECT '\\x01', id, now(), now() + interval '30 days' FROM person""")
     for each in (dag_worker, worker, nobody):
         await each.die()
 

@@ -10,6 +10,7 @@ from hatchet.engine.component import Loop
 from hatchet.store.gaps import forget_gaps
 from hatchet.store.leases import forget_instances, lowest_watermark
 from hatchet.store.partitions import DAY, drop_partitions, ensure_partitions
+from hatchet.store.people import forget_sessions
 from hatchet.store.pool import Database
 from hatchet.store.rate_limits import forget_limits
 from hatchet.store.schedules import forget_scheduled
@@ -47,6 +48,7 @@ class Upkeep(Loop):
         await sweep_claims(self._database, now)
         await forget_instances(self._database, now - DAY)
         await forget_limits(self._database, now)
+        await forget_sessions(self._database, now)
         if self._retention is not None:
             await forget_scheduled(self._database, now - self._retention)
             await self._forget(now - self._retention)
