@@ -162,8 +162,9 @@ def test_d_17_17_without_a_policy_a_task_stays(session: Session) -> None:
 
 def test_d_18_9_branches_keep_their_turns_over_evictions(session: Session) -> None:
     run_id = session.client.ask("run_no_wait", "evicted_branches", {"text": "br"})
+    # The event must not come before its wait, which is the fifth step.
     details = session.await_details(
-        run_id, lambda found: is_evicted(found) and has_ended(session, run_id, 4)(found), "all four sleeps are over"
+        run_id, lambda found: is_evicted(found) and len(session.durable_log(run_id)) == 5, "it waits for the event"
     )
     assert details["status"] == "RUNNING"
     session.client.ask("push", "branches:br", {"n": 1})
