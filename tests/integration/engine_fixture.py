@@ -348,10 +348,12 @@ class Instance:
             if durable._timer is not None:
                 durable._timer.cancel()
             tasks += [owned.scheduler._task, owned.watch._task, owned.recovery]
-        alive = [task for task in tasks if task is not None]
-        for task in alive:
-            task.cancel()
-        await asyncio.gather(*alive, return_exceptions=True)
+        alive = {task for task in tasks if task is not None}
+        # Again and again: who is in the middle of a statement may hear of a broken connection and not of its end.
+        while alive := {task for task in alive if not task.done()}:
+            for task in alive:
+                task.cancel()
+            await asyncio.wait(alive, timeout=0.2)
 
     def _terminate(self) -> None:
         for pool in self._pools:

@@ -65,6 +65,9 @@ class Loop:
             except asyncio.CancelledError:
                 raise
             except Exception as error:
+                if self._task is None:
+                    # The stop came in the middle of a statement, and the driver told of a broken connection instead.
+                    return
                 self._report(error)
             # Not wait_for: it swallows a stop that comes together with a nudge, and the loop would never end.
             with contextlib.suppress(asyncio.TimeoutError):
