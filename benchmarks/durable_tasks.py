@@ -36,6 +36,8 @@ SLOTS = 2000
 BULK = 500
 LONG = "24h"
 WAKE_SLACK_SECONDS = 15.0
+BEFORE_EVICTION_SECONDS = 0.7
+"""No worker evicts in the first second; the engine brings a task back whose last answer may not have been used."""
 REPORT_SECONDS = 0.5
 MESSAGE_BYTES = 64 * 1024 * 1024
 Start = Callable[[work.AssignedAction], Awaitable[None]]
@@ -232,6 +234,7 @@ async def sleepers(count: int, due: int) -> None:
         if duration != LONG:
             durations[action.task_run_external_id] = duration
         await worker.wait(action, duration)
+        await asyncio.sleep(BEFORE_EVICTION_SECONDS)
         await worker.evict(action)
         worker.forget(action)
         asleep += 1
