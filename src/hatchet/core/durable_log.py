@@ -4,6 +4,9 @@ A log belongs to a task run. Each invocation asks for its operations from the fi
 from the log, and what goes beyond it is new. Whoever uses this class writes what a step says is new, and tells
 :meth:`DurableLog.took` once it is committed; and writes the releases of :meth:`DurableLog.releases` before it sends
 them. The rows win: when a write finds its node taken, the log is read again and the step decided anew.
+
+It is one long class, because what an invocation asks for and what is handed over to it decide each other: a release
+waits for the walk, and a request ends a turn.
 """
 
 from __future__ import annotations

@@ -10,15 +10,12 @@ from hatchet.core.durable_log import EntryKind, branched, wait_digest
 from hatchet.core.durable_messages import LogLine
 from hatchet.core.durable_waits import WaitCondition, checked, from_text, to_text, wait_data
 from hatchet.core.errors import FailedPrecondition, NotFound
-from hatchet.core.ids import parse_uuid
-from hatchet.core.ready_task import ReadyTask
 from hatchet.engine.evicting import Evicting
 from hatchet.engine.memory import Owners
 from hatchet.engine.rebuild import Rebuild
 from hatchet.engine.replay import Replay
 from hatchet.store.durable import OfTask, add_signal, append_branch, read_logs, read_page, read_signals
 from hatchet.store.pool import Database
-from hatchet.store.tasks import TaskState
 
 ATTEMPTS = 3
 SIGNAL = "signal:"
@@ -52,7 +49,7 @@ class DurableRecords:
 
     async def entries(self, tenant_id: str, task_id: str, offset: int, limit: int) -> list[LogLine]:
         """A page of a task's log (D-25.1). Raises NotFound for a task that the tenant does not have."""
-        [(_, task)] = await self._states(tenant_id, task_id)
+        _, task = await self._rebuild.require(tenant_id, task_id)
         rows = await read_page(self._database, OfTask(tenant_id, task_id), offset, limit)
         name = task.step.definition.readable_id
         return [
@@ -78,7 +75,7 @@ class DurableRecords:
         Raises NotFound for an unknown task or entry, FailedPrecondition for a task that is not finished or evicted
         (D-22.11).
         """
-        [(state, _)] = await self._states(tenant_id, task_id)
+        state, _ = await self._rebuild.require(tenant_id, task_id)
         if state.ended is None and not state.is_evicted:
             raise FailedPrecondition(
                 f"the task run {task_id} is {state.status.value}: cancel it first, or wait until it ends or is evicted"
@@ -105,7 +102,7 @@ class DurableRecords:
 
         Raises NotFound for an unknown task, InvalidArgument for conditions that cannot be right.
         """
-        [(state, _)] = await self._states(tenant_id, task_id)
+        state, _ = await self._rebuild.require(tenant_id, task_id)
         found, of, name = checked(conditions), OfTask(tenant_id, task_id), SIGNAL + signal_key
         for _ in range(ATTEMPTS):
             node = await add_signal(self._database, of, name, wait_digest(found), to_text(found), self._clock.now())
@@ -118,14 +115,6 @@ class DurableRecords:
         """Those of the waits (task id, signal key) that are over, with their data (D-26.2)."""
         rows = await read_signals(self._database, tenant_id, [(task_id, SIGNAL + key) for task_id, key in pairs])
         return [(row.task_id, row.name.removeprefix(SIGNAL), row.payload) for row in rows if row.payload is not None]
-
-    async def _states(self, tenant_id: str, task_id: str) -> list[tuple[TaskState, ReadyTask]]:
-        """Where the task stands. Raises NotFound when the tenant has no such task run."""
-        normal = parse_uuid(task_id)
-        states = await self._rebuild.states(tenant_id, [normal]) if normal is not None else []
-        if not states:
-            raise NotFound(f"unknown task run: {task_id}")
-        return states
 
 
 def _shown(kind: EntryKind, subject: str) -> list[dict[str, Any]] | None:

@@ -74,7 +74,6 @@ class DurableSession:
     async def close(self) -> None:
         """The stream is over; tasks go on, and what was not sent is asked for on the next stream (D-2.7)."""
         self.is_closed = True
-        self._durable.left(self)
         self._pumping.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await self._pumping

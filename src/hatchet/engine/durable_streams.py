@@ -128,9 +128,6 @@ class DurableStreams(Loop):
         in_order = record.row.language in (None, "PYTHON")
         return DurableSession(self, tenant_id, worker_id, send, in_order=in_order)
 
-    def left(self, session: DurableSession) -> None:
-        """A stream ended; the logs stay, the worker comes back (D-2.7)."""
-
     def take(self, session: DurableSession, request: Request) -> None:
         """Handle a request after those of the same task that came before."""
         if isinstance(request, StatusRequest):

@@ -6,9 +6,6 @@ from __future__ import annotations
 
 from hatchet.core.clock import Clock
 from hatchet.core.durable_log import DurableLog, resume_point
-from hatchet.core.errors import NotFound
-from hatchet.core.ids import parse_uuid
-from hatchet.core.ready_task import ReadyTask
 from hatchet.engine.bus import Bus
 from hatchet.engine.durable_evictions import DurableEvictions
 from hatchet.engine.durable_session import DurableSession
@@ -17,7 +14,6 @@ from hatchet.engine.memory import Flight, Flights, Owners
 from hatchet.engine.rebuild import Rebuild, flight_of
 from hatchet.store.durable import OfTask, read_logs, read_walk
 from hatchet.store.pool import Database
-from hatchet.store.tasks import TaskState
 
 IDLE_SECONDS = 600.0
 """How long the log of a task is kept that this instance knows nothing else of."""
@@ -118,7 +114,7 @@ class DurableWalks:
 
     async def check_rows(self, session: DurableSession, task_id: str, invocation: int) -> None:
         """The same as :meth:`current` asks, of the rows: another instance may have ended the invocation."""
-        [(state, task)] = await self.states(session.tenant_id, task_id)
+        state, task = await self._rebuild.require(session.tenant_id, task_id)
         if state.ended is not None:
             raise Elsewhere(f"the task has finished: it is {state.ended.status.value}", is_finished=True)
         if flight_of(session.tenant_id, state, task) is None or task.invocation != invocation:
@@ -129,21 +125,13 @@ class DurableWalks:
         known = self._flights.get(task_id)
         if known is not None and known.tenant_id == tenant_id:
             return known
-        [(state, task)] = await self.states(tenant_id, task_id)
+        state, task = await self._rebuild.require(tenant_id, task_id)
         if state.ended is not None:
             raise Elsewhere(f"the task has finished: it is {state.ended.status.value}", is_finished=True)
         flight = flight_of(tenant_id, state, task)
         if flight is None:
             raise Elsewhere("the task was taken off its worker and waits for another one")
         return flight
-
-    async def states(self, tenant_id: str, task_id: str) -> list[tuple[TaskState, ReadyTask]]:
-        """Where the task stands. Raises NotFound when the tenant has no such task run."""
-        normal = parse_uuid(task_id)
-        states = await self._rebuild.states(tenant_id, [normal]) if normal is not None else []
-        if not states:
-            raise NotFound(f"unknown task run: {task_id}")
-        return states
 
     def _may_be_old(self, walk: Walk) -> bool:
         """Whether the worker, back on a new stream, may have walked on at another instance meanwhile.

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import orjson
 
 from hatchet.core.definitions import StoredVersion
+from hatchet.core.errors import NotFound
+from hatchet.core.ids import parse_uuid
 from hatchet.core.labels import DesiredLabels, from_data, merged
 from hatchet.core.limits import from_text
 from hatchet.core.ready_task import ReadyTask
@@ -32,6 +34,14 @@ class Rebuild:
             for state in found.values()
             if state.version_id in versions
         ]
+
+    async def require(self, tenant_id: str, task_id: str) -> tuple[TaskState, ReadyTask]:
+        """Where a task stands. Raises NotFound when the tenant has no such task run."""
+        normal = parse_uuid(task_id)
+        states = await self.states(tenant_id, [normal]) if normal is not None else []
+        if not states:
+            raise NotFound(f"unknown task run: {task_id}")
+        return states[0]
 
     async def flights(self, tenant_id: str, task_ids: Sequence[str]) -> list[Flight]:
         """Those of the tasks whose current attempt is with a worker."""
